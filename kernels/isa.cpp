@@ -1,0 +1,32 @@
+// Compiled once for each instruction set with LONGSHORT_ISA, LONGSHORT_LANES and LONGSHORT_ROWS
+// set. Includes no standard C++ header: an inline function of one, compiled here with AVX-512,
+// could be the copy that the linker keeps for everybody.
+#include "isa.h"
+
+#include "backward.h"
+#include "forward.h"
+#include "gradients.h"
+
+namespace {
+
+int64_t forward_scratch(const longshort_lstm& a, int threads) {
+  return ForwardScratch(a, threads, nullptr).size;
+}
+int64_t backward_scratch(const longshort_lstm& a) { return BackwardScratch(a, nullptr).size; }
+
+#define LONGSHORT_NAME_OF(x) #x
+#define LONGSHORT_NAME(x) LONGSHORT_NAME_OF(x)
+
+}  // namespace
+
+namespace longshort {
+
+bool LONGSHORT_SUPPORTED();
+
+extern const Kernels LONGSHORT_TABLE = {
+    LONGSHORT_NAME(LONGSHORT_ISA), LONGSHORT_SUPPORTED,      ::forward_scratch, ::forward,
+    ::backward_scratch,            ::backward,               ::weight_gradient_scratch,
+    ::weight_gradient,             ::input_gradient_scratch, ::input_gradient,
+};
+
+}  // namespace longshort

@@ -1,0 +1,24 @@
+// One set of kernels for each instruction set, compiled from the same sources (isa.cpp).
+#pragma once
+#include "layout.h"
+#include "pool.h"
+
+namespace longshort {
+
+struct Kernels {
+  const char* name;
+  bool (*supported)();
+  // Floats of scratch for a call, then one thread's share of it.
+  int64_t (*forward_scratch)(const longshort_lstm&, int threads);
+  void (*forward)(const longshort_lstm&, const Plan&, float* scratch, const Team&);
+  int64_t (*backward_scratch)(const longshort_lstm&);
+  void (*backward)(const longshort_lstm&, const Plan&, float* scratch, const Team&);
+  int64_t (*weight_gradient_scratch)(const longshort_lstm&, int threads);
+  void (*weight_gradient)(const longshort_lstm&, float* scratch, const Team&);
+  int64_t (*input_gradient_scratch)(const longshort_lstm&);
+  void (*input_gradient)(const longshort_lstm&, float* scratch, const Team&);
+};
+
+extern const Kernels kAvx512, kAvx2, kPortable;
+
+}  // namespace longshort

@@ -1,0 +1,51 @@
+// How units, rows and work are cut into blocks and tiles. The same for every instruction set.
+#pragma once
+#include <stdint.h>
+
+#include "lstm.h"
+
+namespace longshort {
+
+constexpr int64_t kBlock = 16;           // units in a block
+constexpr int64_t kGates = 4;            // i, f, c, o
+constexpr int64_t kTile = kGates * kBlock;  // columns of a register tile
+
+static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Rounds a number of floats up to whole cache lines.
+static inline int64_t cache_lines(int64_t floats) { return ceil_div(floats, 16) * 16; }
+
+static inline int64_t blocks_of(int64_t columns) { return ceil_div(columns, kBlock); }
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+// Part `i` of `n` nearly equal parts of 0..count-1.
+static inline Range part(int64_t count, int64_t i, int64_t n) {
+  return Range{count * i / n, count * (i + 1) / n};
+}
+
+// One team works through all steps together. Where the packed weights fit a core's own cache,
+// each thread takes rows of the batch and never waits; else each takes units, so that a core
+// streams only its share of the weights, and waits for the others once a step.
+struct Plan {
+  int threads;
+  bool by_rows;
+
+  Range rows(const longshort_lstm& a, int thread) const {
+    return by_rows ? part(a.batch, thread, threads) : Range{0, a.batch};
+  }
+  Range blocks(int64_t count, int thread) const {
+    return by_rows ? Range{0, count} : part(count, thread, threads);
+  }
+};
+
+// For the loop over time, forward and backward.
+Plan plan_steps(const longshort_lstm& a, int num_threads);
+// For one product of `flops` floating-point operations that splits freely.
+int plan_product(double flops, int num_threads);
+
+}  // namespace longshort

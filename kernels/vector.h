@@ -1,0 +1,75 @@
+// Vectors of LONGSHORT_LANES floats (GCC and Clang vector extensions) and the cell's functions.
+// Everything is in an unnamed namespace: each instruction set has its own copy.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+namespace {
+
+constexpr int kLanes = LONGSHORT_LANES;
+typedef float Vector __attribute__((vector_size(kLanes * 4)));
+typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
+typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+
+#define LONGSHORT_INLINE inline __attribute__((always_inline))
+
+LONGSHORT_INLINE Vector load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+LONGSHORT_INLINE void store(float* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
+LONGSHORT_INLINE Vector splat(float x) { return x - Vector{}; }
+
+// The first n lanes; n may be anything, lanes past it read as zero and are not written.
+LONGSHORT_INLINE Vector load_n(const float* p, int64_t n) {
+  if (n >= kLanes) return load(p);
+  float lanes[kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+LONGSHORT_INLINE void store_n(float* p, Vector v, int64_t n) {
+  if (n >= kLanes) return store(p, v);
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+// exp(x) = scale (1 + rest), for |x| <= 87; NaN stays NaN.
+struct Exp {
+  Vector scale, rest;
+};
+LONGSHORT_INLINE Exp split_exp(Vector x) {
+  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer; the integer is then in the
+  // low bits. ln 2 in two parts keeps the remainder exact to float's last bit (Cody and Waite).
+  const Vector magic = splat(12582912.0f);
+  const Vector shifted = x * splat(1.44269504f) + magic;
+  const Vector n = shifted - magic;
+  const Vector r = (x - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+  // exp(r) - 1 for |r| <= ln(2) / 2: the Taylor series to r^7, whose rest is below 2e-9 there.
+  Vector p = splat(1.98412698e-4f);
+  p = p * r + splat(1.38888889e-3f);
+  p = p * r + splat(8.33333333e-3f);
+  p = p * r + splat(4.16666667e-2f);
+  p = p * r + splat(1.66666667e-1f);
+  p = p * r + splat(0.5f);
+  p = p * r * r + r;
+  const Integers bits = (reinterpret_cast<Integers>(shifted) + 127) << 23;
+  return Exp{reinterpret_cast<Vector>(bits), p};
+}
+
+LONGSHORT_INLINE Vector clamp(Vector x, float low, float high) {
+  x = x < splat(low) ? splat(low) : x;
+  return x > splat(high) ? splat(high) : x;
+}
+
+// 1 / (1 + exp(-x)).
+LONGSHORT_INLINE Vector sigmoid(Vector x) {
+  const Exp e = split_exp(clamp(-x, -87.0f, 87.0f));
+  return splat(1.0f) / (splat(1.0f) + (e.scale + e.scale * e.rest));
+}
+
+// expm1(2x) / (expm1(2x) + 2): exact to a few ulp near zero, 1 past |x| = 9 in float.
+LONGSHORT_INLINE Vector tanh(Vector x) {
+  const Exp e = split_exp(clamp(x + x, -20.0f, 20.0f));
+  const Vector m = e.scale * e.rest + (e.scale - splat(1.0f));
+  return m / (m + splat(2.0f));
+}
+
+}  // namespace

@@ -1,0 +1,57 @@
+"""Move the LSTMs of an existing Keras model onto the fused layer, and back."""
+
+from __future__ import annotations
+
+import keras
+
+from longshort.layers._lstm import LSTM
+
+
+def accelerate(model: keras.Model) -> keras.Model:
+    """Put each `keras.layers.LSTM` of a model on the fused layer, in place.
+
+    Weights, optimizer and compilation stay as they are; wrappers such as `Bidirectional` and
+    nested models are gone through.
+
+    Args:
+        model: Any Keras model: sequential, functional or subclassed.
+
+    Returns:
+        The same model.
+
+    >>> model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4)])
+    >>> type(longshort.accelerate(model).layers[0])
+    <class 'longshort.layers._lstm.LSTM'>
+    """
+    return _exchange(model, keras.layers.LSTM, LSTM)
+
+
+def to_keras(model: keras.Model) -> keras.Model:
+    """The way back: put each fused LSTM of a model on `keras.layers.LSTM`, in place.
+
+    What is then saved loads in plain Keras, where longshort is not installed.
+
+    Args:
+        model: Any Keras model.
+
+    Returns:
+        The same model.
+
+    >>> model = keras.Sequential([keras.Input((5, 3)), longshort.layers.LSTM(4)])
+    >>> type(longshort.to_keras(model).layers[0]).__module__
+    'keras.src.layers.rnn.lstm'
+    """
+    return _exchange(model, LSTM, keras.layers.LSTM)
+
+
+def _exchange(model: keras.Model, old: type, new: type) -> keras.Model:
+    for layer in model._flatten_layers():
+        # The two classes differ in methods only, so exchanging the class keeps weights, names,
+        # optimizer state and every reference to the layer, also in subclassed models, whose
+        # layers could not be replaced from outside.
+        if type(layer) is old:
+            layer.__class__ = new
+    # Compiled steps hold the old class's code.
+    for name in ("train_function", "test_function", "predict_function"):
+        setattr(model, name, None)
+    return model

@@ -1,0 +1,16 @@
+"""The LSTM as a function, its paths, and the settings of the kernel library."""
+
+from longshort.ops._info import info
+from longshort.ops._library import isa, num_threads, set_isa, set_num_threads
+from longshort.ops._lstm import Path, choose_path, lstm
+
+__all__ = [
+    "Path",
+    "choose_path",
+    "info",
+    "isa",
+    "lstm",
+    "num_threads",
+    "set_isa",
+    "set_num_threads",
+]

@@ -1,0 +1,188 @@
+"""The kernel library: found, loaded and set up with ctypes. No framework is needed here.
+
+Environment variables, read once at load:
+    LONGSHORT_ISA: `avx512`, `avx2` or `portable` instead of the best that the CPU has.
+    LONGSHORT_NUM_THREADS: threads of a call, instead of the CPUs the process may use.
+    LONGSHORT_KEEP_PAGES: `0` leaves the allocator's settings alone (kernels/lstm.h says why not).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from longshort._errors import KernelError
+from longshort.ops._inputs import LSTMInputs
+
+UNIT_BLOCK = 16  # units in a block of `gates` and `cells`; kernels/lstm.h
+
+_NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
+_DIMENSIONS = ("batch", "time", "features", "units")
+_POINTERS = (
+    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout hs h_last c_last gates cells "
+    "dhs dh_last dc_last dz dh0 dc0 dkernel drecurrent dbias dx"
+).split()
+
+
+class _Call(ctypes.Structure):
+    """`struct longshort_lstm` of kernels/lstm.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in _DIMENSIONS),
+        ("reverse", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in _POINTERS),
+    ]
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """The library, or None where the package was installed without a C++ compiler.
+
+    Raises:
+        KernelError: An environment variable asks for what is not there.
+    """
+    package = sys.modules["longshort"]
+    files = [Path(folder) / name for folder in package.__path__ for name in _NAMES]
+    found = next((file for file in files if file.exists()), None)
+    if found is None:
+        return None
+    library = ctypes.CDLL(str(found))
+    for name in ("forward", "backward", "weight_gradient", "input_gradient"):
+        function = getattr(library, f"longshort_lstm_{name}")
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.POINTER(_Call)]
+    for name, argument in (("isa", ctypes.c_char_p), ("num_threads", ctypes.c_int)):
+        setter = getattr(library, f"longshort_set_{name}")
+        setter.restype, setter.argtypes = ctypes.c_char_p, [argument]
+    library.longshort_isa.restype = ctypes.c_char_p
+    _configure(library)
+    return library
+
+
+def _configure(library: ctypes.CDLL) -> None:
+    isa, threads = os.environ.get("LONGSHORT_ISA"), os.environ.get("LONGSHORT_NUM_THREADS")
+    if isa and (error := library.longshort_set_isa(isa.encode())):
+        raise KernelError(
+            f"LONGSHORT_ISA={isa}: {error.decode()}. Choose avx512, avx2 or portable, or unset it."
+        )
+    if threads:
+        number = int(threads) if threads.isdecimal() else 0
+        if error := library.longshort_set_num_threads(number):
+            raise KernelError(f"LONGSHORT_NUM_THREADS={threads}: {error.decode()}.")
+    if os.environ.get("LONGSHORT_KEEP_PAGES") != "0":
+        library.longshort_keep_pages()
+
+
+def _required() -> ctypes.CDLL:
+    library = load()
+    if library is None:
+        raise KernelError(
+            "The kernel library is missing: longshort was installed without a C++ compiler. "
+            "Install GCC or Clang and run pip install again."
+        )
+    return library
+
+
+def isa() -> str:
+    """The instruction set in use: `avx512`, `avx2` or `portable`."""
+    return _required().longshort_isa().decode()
+
+
+def set_isa(name: str | None) -> None:
+    """Choose an instruction set by name; None goes back to the best.
+
+    Raises:
+        KernelError: The name is unknown or the CPU lacks it.
+    """
+    if error := _required().longshort_set_isa(None if name is None else name.encode()):
+        raise KernelError(f"Instruction set {name!r}: {error.decode()}.")
+
+
+def num_threads() -> int:
+    """Threads that a kernel call uses at most."""
+    return _required().longshort_num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Set the threads that a kernel call uses at most; results do not depend on it.
+
+    Raises:
+        KernelError: `n` is not from 1 to 256.
+    """
+    if error := _required().longshort_set_num_threads(int(n)):
+        raise KernelError(f"set_num_threads({n}): {error.decode()}.")
+
+
+def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
+    """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
+    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout")
+    given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
+    given["recurrent"] = inputs.recurrent_kernel
+    kept = {k: np.ascontiguousarray(v, np.float32) for k, v in given.items() if v is not None}
+    if inputs.mask is not None:
+        kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
+    kept.update({k: v for k, v in arrays.items() if v is not None})
+    (batch, time, features), units = kept["x"].shape, kept["recurrent"].shape[0]
+    call = _Call(batch, time, features, units, int(inputs.reverse))
+    for name, array in kept.items():
+        setattr(call, name, array.ctypes.data)
+    if error := getattr(_required(), f"longshort_lstm_{function}")(ctypes.byref(call)):
+        raise KernelError(error.decode())
+
+
+def saved_shapes(batch: int, time: int, units: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shapes of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
+    blocks = -(-units // UNIT_BLOCK)
+    return (blocks, time, batch, 4 * UNIT_BLOCK), (blocks, time, batch, UNIT_BLOCK)
+
+
+def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.ndarray]:
+    """The kernel's forward pass in NumPy: `hs`, `h_last`, `c_last`; in training also saved values.
+
+    Raises:
+        KernelError: The library is missing or refuses the call.
+    """
+    B, T, _ = np.shape(inputs.x)
+    H = np.shape(inputs.recurrent_kernel)[0]
+    shapes = {"hs": (B, T, H), "h_last": (B, H), "c_last": (B, H)}
+    if training:
+        shapes["gates"], shapes["cells"] = saved_shapes(B, T, H)
+    out = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+    _call("forward", inputs, **out)
+    return out
+
+
+def lstm_backward(
+    inputs: LSTMInputs,
+    outputs: dict[str, np.ndarray],
+    dhs: np.ndarray | None = None,
+    dh_last: np.ndarray | None = None,
+    dc_last: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """The kernels' backward passes in NumPy; names and shapes as in the reference."""
+    B, T, D = np.shape(inputs.x)
+    H = np.shape(inputs.recurrent_kernel)[0]
+    arriving = {"dhs": dhs, "dh_last": dh_last, "dc_last": dc_last}
+    arriving = {k: None if v is None else np.ascontiguousarray(v, "f4") for k, v in arriving.items()}
+    dz = np.empty(outputs["gates"].shape, np.float32)
+    dh0, dc0 = np.empty((B, H), np.float32), np.empty((B, H), np.float32)
+    saved = {name: outputs[name] for name in ("gates", "cells")}
+    _call("backward", inputs, **saved, **arriving, dz=dz, dh0=dh0, dc0=dc0)
+    dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((H, 4 * H), np.float32)
+    dbias, dx = np.empty(4 * H, np.float32), np.empty((B, T, D), np.float32)
+    weights = {"dkernel": dkernel, "drecurrent": drecurrent, "dbias": dbias}
+    _call("weight_gradient", inputs, hs=outputs["hs"], dz=dz, **weights)
+    _call("input_gradient", inputs, dz=dz, dx=dx)
+    return {
+        "x": dx,
+        "kernel": dkernel,
+        "recurrent_kernel": drecurrent,
+        "bias": dbias,
+        "h0": dh0,
+        "c0": dc0,
+    }

@@ -1,0 +1,170 @@
+"""`lstm`: one LSTM layer over a whole sequence, on the fastest path that can take the call."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+from longshort._errors import DataError, PathWarning
+from longshort.ops import _keras, _library
+from longshort.ops._inputs import LSTMInputs
+
+Tensor = Any
+
+
+class Path(NamedTuple):
+    """The path of a call: `kernel` (fused) or `keras` (keras.ops), and why."""
+
+    name: str
+    reason: str
+
+
+def choose_path(
+    activation: Any = "tanh", recurrent_activation: Any = "sigmoid", dtype: str = "float32"
+) -> Path:
+    """Which path `lstm` takes for these options, and why.
+
+    Args:
+        activation: As in `lstm`.
+        recurrent_activation: As in `lstm`.
+        dtype: Type of the inputs.
+
+    >>> longshort.ops.choose_path(activation="relu")
+    Path(name='keras', reason="activation 'relu' is not 'tanh'")
+    """
+    for word, given, fused in (
+        ("activation", activation, "tanh"),
+        ("recurrent_activation", recurrent_activation, "sigmoid"),
+    ):
+        if keras.activations.get(given) is not keras.activations.get(fused):
+            name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
+            return Path("keras", f"{word} {name!r} is not {fused!r}")
+    if dtype not in ("float32", "bfloat16", "float16"):
+        return Path("keras", f"the kernels compute in float32, not in {dtype}")
+    return _machine_path()
+
+
+def _machine_path() -> Path:
+    """The path for a call that the kernels can take: what backend, device and install allow."""
+    if (backend := keras.backend.backend()) != "jax":
+        return Path("keras", f"the Keras backend is {backend}; set KERAS_BACKEND=jax")
+    import jax
+
+    if (device := jax.default_backend()) != "cpu":
+        return Path("keras", f"JAX runs on {device}; the kernels are for the CPU")
+    if _library.load() is None:
+        return Path("keras", "longshort was installed without a C++ compiler")
+    return Path("kernel", f"XLA FFI, {_library.isa()}, {_library.num_threads()} threads")
+
+
+_warned: set[str] = set()
+
+
+def warn_once(reason: str) -> None:
+    """Say, once a process for each reason, that a call leaves the fused path."""
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(
+            f"longshort: this LSTM runs on the keras.ops path, not on the fused kernels: {reason}.",
+            PathWarning,
+            stacklevel=3,
+        )
+
+
+def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
+    shape, dtype = tuple(mask.shape), keras.backend.standardize_dtype(mask.dtype)
+    expected = tuple(x.shape[:2])
+    fits = len(shape) == 2 and all(
+        a == b or a is None or b is None for a, b in zip(shape, expected, strict=True)
+    )
+    if not fits:
+        raise DataError(
+            f"LSTM: expected a mask of shape (batch, time) = {expected}, got {shape}. "
+            "Give one boolean a step: True where the step is real."
+        )
+    if dtype != "bool" and "int" not in dtype:
+        raise DataError(f"LSTM: expected a boolean mask, got {dtype}. Convert it: mask.astype(bool).")
+    return ops.cast(mask, "bool")
+
+
+def lstm(
+    x: Tensor,
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    initial_state: tuple[Tensor, Tensor] | None = None,
+    x_dropout: Tensor | None = None,
+    h_dropout: Tensor | None = None,
+    reverse: bool = False,
+    return_sequences: bool = True,
+    activation: Any = "tanh",
+    recurrent_activation: Any = "sigmoid",
+    path: str = "auto",
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Run an LSTM layer over a batch of sequences (Hochreiter and Schmidhuber 1997; Gers 2000).
+
+        i, f, o = sigmoid(x W + h U + b)    g = tanh(x W + h U + b)    (columns i, f, g, o)
+        c <- f c + i g                      h <- o tanh(c)
+
+    Axes: B batch, T time, D features, H units.
+
+    Args:
+        x: Inputs, shape (B, T, D).
+        kernel: W, shape (D, 4H).
+        recurrent_kernel: U, shape (H, 4H).
+        bias: b, shape (4H,). Default: zeros.
+        mask: Booleans, shape (B, T). A False step is skipped: h and c stay as they were, so any
+            padding (left, right, gaps) gives what each sequence gives alone. Default: all True.
+        initial_state: h and c before the first step, each (B, H). Default: zeros.
+        x_dropout: Factors on x for each gate, shape (4, B, D), the same at every step. Constants:
+            no gradient flows to them. Default: ones.
+        h_dropout: Factors on h where it enters the gates, shape (4, B, H). Default: ones.
+        reverse: Process the sequences from the end; outputs are in the order of processing.
+        return_sequences: Whether h of every step is wanted.
+        activation: Name or function for g and for c on its way to h.
+        recurrent_activation: Name or function for i, f and o.
+        path: `kernel` or `keras` insists on one path; `auto` takes the kernels where they can
+            take the call, else the keras.ops path with one `PathWarning` that names the reason.
+
+    Returns:
+        h of every step (B, T, H) or None, the last h (B, H), the last c (B, H), in x's type.
+
+    Raises:
+        DataError: A mask of the wrong shape or type, an unknown `path`, or `path="kernel"` for a
+            call that the kernels cannot take.
+        KernelError: Differentiating twice on the kernel path.
+
+    >>> x, W, U = np.ones((2, 5, 3)), np.ones((3, 16)), np.zeros((4, 16))
+    >>> hs, h, c = longshort.ops.lstm(x.astype("float32"), W, U)
+    >>> hs.shape, h.shape
+    ((2, 5, 4), (2, 4))
+    """
+    x = ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if mask is not None:
+        mask = _checked_mask(ops.convert_to_tensor(mask), x)
+    if path not in ("auto", "kernel", "keras"):
+        raise DataError(f"lstm: expected path 'auto', 'kernel' or 'keras', got {path!r}.")
+    taken = choose_path(activation, recurrent_activation, dtype)
+    if path == "kernel" and taken.name != "kernel":
+        raise DataError(f"lstm: path='kernel' cannot take this call: {taken.reason}.")
+    if path == "auto" and taken.name == "keras":
+        warn_once(taken.reason)
+    h0, c0 = initial_state if initial_state is not None else (None, None)
+    inputs = LSTMInputs(
+        x, kernel, recurrent_kernel, bias, mask, h0, c0, x_dropout, h_dropout, reverse
+    )
+    if path != "keras" and taken.name == "kernel":
+        from longshort.ops import _jax
+
+        hs, h, c = _jax.run(inputs, return_sequences)
+    else:
+        activations = [keras.activations.get(a) for a in (activation, recurrent_activation)]
+        hs, h, c = _keras.lstm(inputs, *activations)
+    hs = ops.cast(hs, dtype) if return_sequences else None
+    return hs, ops.cast(h, dtype), ops.cast(c, dtype)

@@ -1,0 +1,103 @@
+"""Every kernel, on every instruction set of this CPU, against the NumPy float64 reference."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from longshort._errors import KernelError
+from longshort.ops import _library as library
+from longshort.ops import _reference as reference
+
+pytestmark = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
+
+ISAS = ("portable", "avx2", "avx512")
+# Around the widths that the kernels are cut into: lanes (4, 8, 16), blocks (16), tiles (64), rows.
+SIZES = [  # B, T, D, H
+    (1, 1, 1, 1),
+    (2, 3, 1, 15),
+    (3, 5, 2, 16),
+    (5, 4, 17, 17),
+    (7, 6, 5, 31),
+    (6, 3, 16, 33),
+    (13, 4, 3, 63),
+    (12, 2, 65, 64),
+    (4, 7, 10, 100),
+]
+EPS = float(np.finfo(np.float32).eps)
+
+
+def make_inputs(rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False):
+    def normal(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    def factors(size):
+        return ((rng.random((4, B, size)) < 0.7) / 0.7).astype(np.float32)
+
+    masks = rng.random((B, T)) < 0.6
+    masks[0] = False  # a row that is masked throughout
+    return reference.LSTMInputs(
+        normal(B, T, D),
+        normal(D, 4 * H) / np.sqrt(D),
+        normal(H, 4 * H) / np.sqrt(H),
+        normal(4 * H) if bias else None,
+        masks if mask else None,
+        normal(B, H) if states else None,
+        normal(B, H) if states else None,
+        factors(D) if dropout in ("x", "both") else None,
+        factors(H) if dropout in ("h", "both") else None,
+        reverse,
+    )
+
+
+def arriving(rng, inputs):
+    B, T, _ = inputs.x.shape
+    H = inputs.recurrent_kernel.shape[0]
+    return tuple(rng.normal(size=s).astype(np.float32) for s in ((B, T, H), (B, H), (B, H)))
+
+
+def assert_matches(inputs, gradients):
+    expected = reference.lstm_forward(inputs)
+    actual = library.lstm_forward(inputs)
+    # Rounding is carried over T steps; each step's products add about sqrt(D + H) roundings.
+    depth = sum(inputs.x.shape[2:]) + inputs.recurrent_kernel.shape[0]
+    bound = 16 * EPS * (1 + np.sqrt(depth))
+    for name in ("hs", "h_last", "c_last"):
+        reach = np.maximum(1.0, np.abs(getattr(expected, name)))
+        assert np.max(np.abs(actual[name] - getattr(expected, name)) / reach) < bound, name
+    wanted = reference.lstm_backward(inputs, expected, *gradients)
+    got = library.lstm_backward(inputs, actual, *gradients)
+    for name, value in wanted.items():
+        scale = max(1.0, np.max(np.abs(value)))
+        assert np.max(np.abs(got[name] - value)) / scale < 4 * bound, name
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    try:
+        library.set_isa(request.param)
+    except KernelError as error:
+        pytest.skip(str(error))
+    yield request.param
+    library.set_isa(None)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("dropout", ["none", "x", "h", "both"])
+def test_sizes(isa, sizes, dropout):
+    rng = np.random.default_rng(sum(sizes))
+    inputs = make_inputs(rng, *sizes, dropout=dropout)
+    assert_matches(inputs, arriving(rng, inputs))
+
+
+OPTIONS = list(
+    itertools.product([False, True], [False, True], [False, True], ["none", "x", "h", "both"], [False, True])
+)
+
+
+@pytest.mark.parametrize(("bias", "mask", "states", "dropout", "reverse"), OPTIONS)
+def test_options(isa, bias, mask, states, dropout, reverse):
+    rng = np.random.default_rng(3)
+    options = dict(bias=bias, mask=mask, states=states, dropout=dropout, reverse=reverse)
+    inputs = make_inputs(rng, 5, 6, 3, 20, **options)
+    assert_matches(inputs, arriving(rng, inputs))
