@@ -1,0 +1,296 @@
+"""`longshort.ops.lstm`: paths, JAX transformations, masks, bad input."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+from longshort import ops
+from longshort._errors import DataError, KernelError, PathWarning
+from longshort.ops import _library, _lstm
+from longshort.ops._inputs import LSTMInputs
+from longshort.ops._reference import lstm_forward
+
+needs_kernels = pytest.mark.skipif(
+    _library.load() is None, reason="installed without a compiler"
+)
+B, T, D, H = 4, 6, 3, 18
+
+
+def problem(seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (B, T, D), "kernel": (D, 4 * H), "recurrent_kernel": (H, 4 * H), "bias": (4 * H,)}
+    return {k: jnp.asarray(rng.normal(size=s) * 0.5, jnp.float32) for k, s in shapes.items()}
+
+
+def loss(path="kernel", **options):
+    def value(x, kernel, recurrent_kernel, bias):
+        hs, h, c = ops.lstm(x, kernel, recurrent_kernel, bias, path=path, **options)
+        return jnp.sum(hs**2) + jnp.sum(h * c)
+
+    return value
+
+
+def assert_close(actual, expected, bound=1e-5):
+    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        scale = max(1e-3, float(jnp.abs(e).max()))
+        assert float(jnp.abs(a - e).max()) / scale < bound
+
+
+@pytest.mark.parametrize("path", [pytest.param("kernel", marks=needs_kernels), "keras"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_paths_match_the_reference(path, reverse):
+    rng = np.random.default_rng(2)
+    p = problem()
+    mask = rng.random((B, T)) < 0.5
+    mask[0] = False
+    state = tuple(rng.normal(size=(B, H)).astype("f4") for _ in range(2))
+    factors = {
+        "x_dropout": rng.random((4, B, D)).astype("f4"),
+        "h_dropout": rng.random((4, B, H)).astype("f4"),
+    }
+    out = ops.lstm(
+        *p.values(), mask=mask, initial_state=state, reverse=reverse, path=path, **factors
+    )
+    inputs = LSTMInputs(*p.values(), mask, *state, *factors.values(), reverse)
+    expected = lstm_forward(inputs)
+    assert_close(out, (expected.hs, expected.h_last, expected.c_last))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "transform",
+    [jax.grad, lambda f, n: jax.jit(jax.grad(f, n)), lambda f, n: jax.grad(jax.checkpoint(f), n)],
+    ids=["grad", "jit", "remat"],
+)
+def test_gradients_agree_between_paths(transform):
+    arguments = tuple(problem().values())
+    everything = (0, 1, 2, 3)
+    expected = jax.grad(loss("keras"), everything)(*arguments)
+    assert_close(transform(loss(), everything)(*arguments), expected)
+
+
+@needs_kernels
+def test_vmap_is_a_loop():
+    p = problem()
+    xs = jnp.stack([p["x"], 2 * p["x"], -p["x"]])
+    rest = (p["kernel"], p["recurrent_kernel"], p["bias"])
+    mapped = jax.vmap(jax.grad(loss()), (0, None, None, None))(xs, *rest)
+    assert_close(mapped, jnp.stack([jax.grad(loss())(x, *rest) for x in xs]))
+
+
+@needs_kernels
+def test_second_derivatives_are_refused_clearly():
+    p = problem()
+    value = loss()
+
+    def slope(kernel):
+        return jnp.sum(jax.grad(value, 1)(p["x"], kernel, p["recurrent_kernel"], p["bias"]))
+
+    with pytest.raises(KernelError, match=r"no second derivatives.*path='keras'"):
+        jax.grad(slope)(p["kernel"])
+    with pytest.raises(KernelError, match="no second derivatives"):
+        jax.jit(jax.grad(slope))(p["kernel"])
+
+
+@needs_kernels
+def test_unwanted_input_gradient_is_not_computed():
+    p = problem()
+    text = jax.jit(jax.grad(loss(), (1, 2, 3))).lower(*p.values()).compile().as_text()
+    assert "longshort_weight_gradient" in text
+    assert "longshort_input_gradient" not in text
+
+
+@needs_kernels
+def test_inference_keeps_nothing_for_a_backward_pass():
+    p = problem()
+    shapes = jax.make_jaxpr(lambda *a: ops.lstm(*a, return_sequences=False)[1])(*p.values())
+    call = next(e for e in shapes.jaxpr.eqns if "custom_vjp" in e.primitive.name)
+    assert call.outvars[0].aval.size == 0
+
+
+@needs_kernels
+def test_bitwise_equal_for_any_number_of_threads():
+    rng = np.random.default_rng(5)
+    before = ops.num_threads()
+    # By rows, by units, and a width that leaves a rest.
+    for batch, time, features, units in ((32, 20, 10, 128), (7, 9, 300, 300), (33, 50, 5, 70)):
+        inputs = LSTMInputs(
+            rng.normal(size=(batch, time, features)),
+            rng.normal(size=(features, 4 * units)) * 0.1,
+            rng.normal(size=(units, 4 * units)) * 0.1,
+            mask=rng.random((batch, time)) < 0.8,
+        )
+        results = []
+        try:
+            for threads in (1, 2, 3):
+                ops.set_num_threads(threads)
+                out = _library.lstm_forward(inputs)
+                gradients = _library.lstm_backward(inputs, out, dhs=out["hs"])
+                results.append((out["hs"], out["c_last"], *gradients.values()))
+        finally:
+            ops.set_num_threads(before)
+        for other in results[1:]:
+            assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@needs_kernels
+def test_calls_from_many_threads_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    rng = np.random.default_rng(6)
+    inputs = LSTMInputs(
+        rng.normal(size=(16, 30, 8)), rng.normal(size=(8, 256)), rng.normal(size=(64, 256)) * 0.1
+    )
+    expected = _library.lstm_forward(inputs)["hs"]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: _library.lstm_forward(inputs)["hs"], range(64)))
+    assert all(np.array_equal(r, expected) for r in results)
+
+
+@needs_kernels
+def test_kernels_work_in_a_forked_child():
+    program = """
+import os, numpy as np
+from longshort.ops import _library as library
+from longshort.ops._inputs import LSTMInputs
+inputs = LSTMInputs(np.ones((64, 50, 8)), np.ones((8, 256)) * .1, np.ones((64, 256)) * .01)
+expected = library.lstm_forward(inputs)["hs"]
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if np.array_equal(library.lstm_forward(inputs)["hs"], expected) else 1)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+    # JAX is imported with the package and warns of forks; the kernels do not care.
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
+
+
+@needs_kernels
+@pytest.mark.parametrize("padding", ["left", "right", "gaps"])
+def test_any_padding_equals_each_sequence_alone(padding):
+    rng = np.random.default_rng(7)
+    p = problem()
+    lengths = [6, 3, 1, 0]
+    mask = np.zeros((B, T), bool)
+    x = rng.normal(size=(B, T, D)).astype("f4") * 100  # what lies under the mask must not matter
+    sequences = [rng.normal(size=(n, D)).astype("f4") for n in lengths]
+    for row, sequence in enumerate(sequences):
+        n = len(sequence)
+        steps = {
+            "left": range(T - n, T),
+            "right": range(n),
+            "gaps": sorted(rng.permutation(T)[:n]),
+        }[padding]
+        mask[row, list(steps)] = True
+        x[row, mask[row]] = sequence
+    weights = (p["kernel"], p["recurrent_kernel"], p["bias"])
+
+    def last(x, mask, weights):
+        _, h, c = ops.lstm(x, *weights, mask=mask, path="kernel")
+        return jnp.sum(h * jnp.arange(H)) + jnp.sum(c), (h, c)
+
+    gradient = jax.value_and_grad(last, (0, 2), has_aux=True)
+    (_, (h, c)), (dx, dweights) = gradient(jnp.asarray(x), jnp.asarray(mask), weights)
+    assert not np.any(np.asarray(dx)[~mask])
+    total = jax.tree.map(jnp.zeros_like, weights)
+    for row, sequence in enumerate(sequences):
+        if not len(sequence):
+            assert not np.any(h[row]) and not np.any(c[row])
+            continue
+        alone = sequence[None]
+        (_, (h1, c1)), (dx1, dw1) = gradient(alone, np.ones((1, len(sequence)), bool), weights)
+        assert_close((h[row], c[row]), (h1[0], c1[0]))
+        assert_close(np.asarray(dx)[row, mask[row]], dx1[0])
+        total = jax.tree.map(jnp.add, total, dw1)
+    assert_close(dweights, total)
+
+
+def test_path_names_the_reason():
+    assert ops.choose_path(activation="relu").reason == "activation 'relu' is not 'tanh'"
+    assert "float64" in ops.choose_path(dtype="float64").reason
+    assert ops.choose_path(recurrent_activation=keras.activations.hard_sigmoid).name == "keras"
+
+
+def test_leaving_the_fused_path_warns_once(monkeypatch):
+    monkeypatch.setattr(_lstm, "_warned", set())
+    p = problem()
+    with pytest.warns(PathWarning, match="activation 'relu'"):
+        ops.lstm(*p.values(), activation="relu")
+    ops.lstm(*p.values(), activation="relu")  # warnings are errors: a second one would raise
+
+
+def test_asking_for_a_path_that_cannot_take_the_call():
+    with pytest.raises(DataError, match="cannot take this call: activation 'relu'"):
+        ops.lstm(*problem().values(), activation="relu", path="kernel")
+    with pytest.raises(DataError, match="expected path 'auto', 'kernel' or 'keras', got 'gpu'"):
+        ops.lstm(*problem().values(), path="gpu")
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.ones((B, T + 1), bool), r"expected a mask of shape \(batch, time\) = \(4, 6\), got \(4, 7\)"),
+        (np.ones((B, T, 1), bool), r"got \(4, 6, 1\)"),
+        (np.ones((B, T), "f4"), r"expected a boolean mask, got float32.*mask.astype\(bool\)"),
+    ],
+)
+def test_bad_masks(mask, message):
+    with pytest.raises(DataError, match=message):
+        ops.lstm(*problem().values(), mask=mask)
+
+
+@needs_kernels
+def test_kernel_settings_refuse_nonsense():
+    with pytest.raises(KernelError, match="unknown instruction set"):
+        ops.set_isa("mmx")
+    with pytest.raises(KernelError, match="from 1 to 256"):
+        ops.set_num_threads(0)
+
+
+def run_python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+@needs_kernels
+def test_environment_variables():
+    code = "from longshort.ops import _library as l; print(l.isa(), l.num_threads())"
+    out = run_python(code, LONGSHORT_ISA="portable", LONGSHORT_NUM_THREADS="1").stdout
+    assert out == "portable 1\n"
+    failed = run_python(code, LONGSHORT_ISA="mmx").stderr
+    assert "LONGSHORT_ISA=mmx: unknown instruction set. Choose avx512" in failed
+    failed = run_python(code, LONGSHORT_NUM_THREADS="many").stderr
+    assert "LONGSHORT_NUM_THREADS=many: the number of threads must be" in failed
+
+
+@needs_kernels
+def test_nan_and_extreme_inputs():
+    p = problem()
+    x = np.zeros((B, T, D), "f4")
+    x[0, 0, 0] = np.nan
+    x[1], x[2] = 1e30, -1e30
+    hs, _, _ = ops.lstm(x, p["kernel"], p["recurrent_kernel"], p["bias"])
+    assert np.isnan(hs[0]).any() and np.isfinite(hs[1:]).all()
+    assert np.abs(hs[1:]).max() <= 1.0
+
+
+@needs_kernels
+@pytest.mark.parametrize("batch,time", [(0, 5), (3, 0), (1, 1)])
+def test_empty_and_single(batch, time):
+    p = problem()
+    x = jnp.zeros((batch, time, D))
+    hs, h, c = ops.lstm(x, p["kernel"], p["recurrent_kernel"], p["bias"], path="kernel")
+    assert hs.shape == (batch, time, H) and h.shape == c.shape == (batch, H)
+    gradient = jax.grad(loss(), (0, 1, 2, 3))(x, p["kernel"], p["recurrent_kernel"], p["bias"])
+    if batch * time == 0:
+        assert not any(np.any(g) for g in gradient)
