@@ -1,13 +1,13 @@
-"""Names that the docstrings' examples use."""
+"""For the whole test run: longshort is imported before Keras, so that it chooses the backend."""
 
+import longshort  # isort: skip
+
+import keras
 import numpy as np
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def _names(doctest_namespace):
-    import keras
-
-    import longshort
-
+    """Names that the docstrings' examples use."""
     doctest_namespace.update(np=np, keras=keras, longshort=longshort)

@@ -45,6 +45,10 @@ class LSTM(keras.layers.LSTM):
     (2, 5, 4)
     """
 
+    def __init__(self, units: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(units, *args, **kwargs)
+        self.input_spec = None  # our own check says more than Keras' on the number of axes
+
     @property
     def path(self) -> Path:
         """The path that this layer's calls take, and why."""
@@ -52,8 +56,6 @@ class LSTM(keras.layers.LSTM):
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Create the weights for inputs of shape (batch, time, features)."""
-        # The message below says more than the ndim check that Keras would do before.
-        self.input_spec = None
         _check_shape(sequences_shape, None)
         super().build(sequences_shape, initial_state_shape)
 

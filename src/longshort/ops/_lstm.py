@@ -119,7 +119,8 @@ def lstm(
         recurrent_kernel: U, shape (H, 4H).
         bias: b, shape (4H,). Default: zeros.
         mask: Booleans, shape (B, T). A False step is skipped: h and c stay as they were, so any
-            padding (left, right, gaps) gives what each sequence gives alone. Default: all True.
+            padding (left, right, gaps; even NaN) gives what each sequence gives alone. Default:
+            all True.
         initial_state: h and c before the first step, each (B, H). Default: zeros.
         x_dropout: Factors on x for each gate, shape (4, B, D), the same at every step. Constants:
             no gradient flows to them. Default: ones.
@@ -148,6 +149,7 @@ def lstm(
     dtype = keras.backend.standardize_dtype(x.dtype)
     if mask is not None:
         mask = _checked_mask(ops.convert_to_tensor(mask), x)
+        x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN would reach the gradients
     if path not in ("auto", "kernel", "keras"):
         raise DataError(f"lstm: expected path 'auto', 'kernel' or 'keras', got {path!r}.")
     taken = choose_path(activation, recurrent_activation, dtype)

@@ -1,0 +1,359 @@
+"""`longshort.layers.LSTM` against `keras.layers.LSTM`: results, gradients, config, files."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+import longshort
+from longshort._errors import DataError, PathWarning
+from longshort.layers import LSTM
+from longshort.ops import _lstm
+
+B, T, D, H = 4, 7, 5, 19
+
+OPTIONS = {
+    "return_sequences": (False, True),
+    "go_backwards": (False, True),
+    "use_bias": (True, False),
+    "dropout": (0.0, 0.3),
+    "recurrent_dropout": (0.0, 0.3),
+    "zero_output_for_mask": (False, True),
+    "mask": (False, True),
+    "initial_state": (False, True),
+}
+ALL = list(itertools.product(*OPTIONS.values()))
+# A quarter of them, such that each pair of values of any two options occurs.
+SOME = [c for c in ALL if sum(map(bool, c[::2])) % 2 == 0 and sum(map(bool, c[1::2])) % 2 == 0]
+
+
+def data(seed=0):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((B, T)) < 0.6
+    mask[0] = False
+    state = [rng.normal(size=(B, H)).astype("f4") for _ in range(2)]
+    return rng.normal(size=(B, T, D)).astype("f4"), mask, state
+
+
+def with_random_weights(*layers):
+    rng = np.random.default_rng(1)
+    for layer in layers:
+        layer.build((B, T, D))
+    weights = [rng.normal(size=w.shape).astype("f4") * 0.4 for w in layers[0].get_weights()]
+    for layer in layers:
+        layer.set_weights(weights)
+
+
+def value_and_gradients(layer, x, mask, state, training):
+    """Outputs, and gradients of all weights, the input and the initial states."""
+    stateless = [v.value for v in layer.non_trainable_variables]
+
+    def value(weights, x, state):
+        outputs, _ = layer.stateless_call(
+            weights, stateless, x, initial_state=state, mask=mask, training=training
+        )
+        leaves = jax.tree.leaves(outputs)
+        return sum(jnp.sum(leaf * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape))) for leaf in leaves), leaves
+
+    weights = [v.value for v in layer.trainable_variables]
+    (_, outputs), gradients = jax.value_and_grad(value, (0, 1, 2), has_aux=True)(weights, x, state)
+    return outputs, jax.tree.leaves(gradients)
+
+
+def assert_agree(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape
+        assert float(jnp.abs(a - e).max()) <= 1e-5 * max(1.0, float(jnp.abs(e).max()))
+
+
+def check_drop_in(combination):
+    options = dict(zip(OPTIONS, combination, strict=True))
+    has_mask, has_state = options.pop("mask"), options.pop("initial_state")
+    x, mask, state = data()
+    theirs = keras.layers.LSTM(H, return_state=True, seed=3, **options)
+    ours = LSTM(H, return_state=True, seed=3, **options)
+    with_random_weights(theirs, ours)
+    assert ours.path.name == _lstm._machine_path().name
+    arguments = (x, mask if has_mask else None, state if has_state else None)
+    for training in {False, bool(options["dropout"] or options["recurrent_dropout"])}:
+        expected = value_and_gradients(theirs, *arguments, training)
+        actual = value_and_gradients(ours, *arguments, training)
+        assert_agree(actual[0], expected[0])
+        assert_agree(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("combination", SOME, ids=lambda c: "".join("01"[bool(v)] for v in c))
+def test_drop_in(combination):
+    check_drop_in(combination)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("combination", [c for c in ALL if c not in SOME])
+def test_drop_in_all_other_combinations(combination):
+    check_drop_in(combination)
+
+
+def test_some_combinations_cover_every_pair_of_options():
+    for i, j in itertools.combinations(range(len(OPTIONS)), 2):
+        assert len({(c[i], c[j]) for c in SOME}) == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(unroll=True),
+        # Keras' own layer fails on implementation=1 with dropout unless cuDNN is off.
+        dict(implementation=1, dropout=0.4, use_cudnn=False),
+        dict(unit_forget_bias=False, bias_initializer="ones"),
+        dict(kernel_initializer="zeros", recurrent_initializer="ones"),
+        dict(use_cudnn=False),
+    ],
+)
+def test_further_arguments(options):
+    x, _, state = data()
+    theirs, ours = keras.layers.LSTM(H, seed=3, **options), LSTM(H, seed=3, **options)
+    with_random_weights(theirs, ours)
+    for training in (False, True):
+        expected = value_and_gradients(theirs, x, None, state, training)
+        assert_agree(value_and_gradients(ours, x, None, state, training)[0], expected[0])
+
+
+def test_initial_weights_are_keras():
+    options = dict(
+        kernel_initializer=keras.initializers.GlorotUniform(1),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=2),
+    )
+    theirs, ours = keras.layers.LSTM(H, **options), LSTM(H, **options)
+    theirs.build((B, T, D))
+    ours.build((B, T, D))
+    for a, b in zip(ours.weights, theirs.weights, strict=True):
+        assert a.name == b.name and np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(activation="relu"), dict(recurrent_activation="hard_sigmoid")],
+)
+def test_what_the_kernels_cannot_take_is_right_and_warns_once(options, monkeypatch):
+    monkeypatch.setattr(_lstm, "_warned", set())
+    x, mask, state = data()
+    theirs = keras.layers.LSTM(H, return_sequences=True, **options)
+    ours = LSTM(H, return_sequences=True, **options)
+    with_random_weights(theirs, ours)
+    assert ours.path.name == "keras"
+    with pytest.warns(PathWarning):
+        actual = ours(x, mask=mask, initial_state=state)
+    assert_agree([actual], [theirs(x, mask=mask, initial_state=state)])
+
+
+def test_mixed_bfloat16():
+    x, mask, _ = data()
+    theirs = keras.layers.LSTM(H, dtype="mixed_bfloat16")
+    ours = LSTM(H, dtype="mixed_bfloat16")
+    with_random_weights(theirs, ours)
+    actual, expected = ours(x, mask=mask), theirs(x, mask=mask)
+    assert actual.dtype == expected.dtype == "bfloat16"
+    assert np.abs(actual.astype("f4") - expected.astype("f4")).max() < 0.03
+    assert ours.cell.kernel.dtype == "float32"
+
+
+def test_regularizers_and_constraints():
+    model = keras.Sequential(
+        [
+            keras.Input((T, D)),
+            LSTM(
+                H,
+                kernel_regularizer="l2",
+                recurrent_regularizer="l1",
+                bias_regularizer="l2",
+                activity_regularizer="l2",
+                kernel_constraint="non_neg",
+                recurrent_constraint=keras.constraints.MaxNorm(0.5),
+            ),
+        ]
+    )
+    model.compile(loss="mse", optimizer="sgd")
+    x, _, _ = data()
+    model.fit(x, np.ones((B, H)), verbose=0)
+    kernel, recurrent, _ = model.get_weights()
+    assert kernel.min() >= 0
+    assert np.linalg.norm(recurrent, axis=0).max() <= 0.5 + 1e-6
+    assert len(model.losses) == 3
+    history = model.fit(x, np.ones((B, H)), verbose=0).history
+    without_activity = float(np.mean((model.predict(x, verbose=0) - 1) ** 2)) + sum(model.losses)
+    assert history["loss"][0] > without_activity
+
+
+def test_stateful():
+    x, _, _ = data()
+    ours, theirs = LSTM(H, stateful=True), keras.layers.LSTM(H, stateful=True)
+    whole = LSTM(H)
+    with_random_weights(ours, theirs, whole)
+    for part in (x[:, :3], x[:, 3:]):
+        actual, expected = ours(part), theirs(part)
+        assert_agree([actual], [expected])
+    assert_agree([actual], [whole(x)])
+    ours.reset_state()
+    assert_agree([ours(x)], [whole(x)])
+
+
+@pytest.mark.parametrize("merge_mode", ["concat", "sum"])
+@pytest.mark.parametrize("return_sequences", [False, True])
+def test_bidirectional(merge_mode, return_sequences):
+    x, mask, _ = data()
+    models = []
+    for layer in (LSTM, keras.layers.LSTM):
+        wrapped = keras.layers.Bidirectional(
+            layer(H, return_sequences=return_sequences), merge_mode=merge_mode
+        )
+        wrapped.build((B, T, D))
+        models.append(wrapped)
+    ours, theirs = models
+    assert isinstance(ours.backward_layer, LSTM)
+    ours.set_weights(theirs.get_weights())
+    for given in (None, mask):
+        assert_agree([ours(x, mask=given)], [theirs(x, mask=given)])
+
+
+def test_mask_travels_through_stacked_layers():
+    def build(layer):
+        return keras.Sequential(
+            [
+                keras.Input((T,)),
+                keras.layers.Embedding(10, D, mask_zero=True),
+                layer(H, return_sequences=True),
+                keras.layers.Bidirectional(layer(H, return_sequences=True)),
+                layer(H),
+            ]
+        )
+
+    ours, theirs = build(LSTM), build(keras.layers.LSTM)
+    ours.set_weights(theirs.get_weights())
+    tokens = np.random.default_rng(0).integers(1, 10, (B, T))
+    tokens[0] = 0
+    tokens[1, :3] = 0
+    tokens[2, 4:] = 0
+    assert_agree([ours(tokens)], [theirs(tokens)])
+    changed = tokens.copy()
+    alone = ours(tokens[2:3, :4])
+    assert_agree([ours(changed)[2:3]], [alone])
+
+
+def test_config_is_keras():
+    options = dict(
+        units=H, return_sequences=True, dropout=0.1, recurrent_dropout=0.2, go_backwards=True,
+        kernel_regularizer="l2", name="lstm", seed=4,
+    )  # fmt: skip
+    ours, theirs = LSTM(**options), keras.layers.LSTM(**options)
+    assert ours.get_config() == theirs.get_config()
+    assert LSTM.from_config(theirs.get_config()).get_config() == theirs.get_config()
+
+
+def sequential(layer):
+    return keras.Sequential(
+        [keras.Input((None, D)), layer(H, return_sequences=True), keras.layers.Bidirectional(layer(3))]
+    )
+
+
+def test_files_go_both_ways(tmp_path):
+    x, _, _ = data()
+    ours, theirs = sequential(LSTM), sequential(keras.layers.LSTM)
+    ours.save(tmp_path / "ours.keras")
+    theirs.save(tmp_path / "theirs.keras")
+    assert_agree([keras.saving.load_model(tmp_path / "ours.keras")(x)], [ours(x)])
+    assert isinstance(keras.saving.load_model(tmp_path / "ours.keras").layers[0], LSTM)
+    # Ours as Keras' class: the whole model, or its weights.
+    expected = ours(x)
+    longshort.to_keras(ours).save(tmp_path / "plain.keras")
+    plain = keras.saving.load_model(tmp_path / "plain.keras")
+    assert type(plain.layers[0]) is keras.layers.LSTM
+    assert_agree([plain(x)], [expected])
+    longshort.accelerate(ours).save_weights(tmp_path / "ours.weights.h5")
+    theirs.load_weights(tmp_path / "ours.weights.h5")
+    assert_agree([theirs(x)], [ours(x)])
+    # Keras' as ours.
+    loaded = longshort.accelerate(keras.saving.load_model(tmp_path / "theirs.keras"))
+    assert isinstance(loaded.layers[0], LSTM)
+
+
+def test_accelerate_keeps_weights_optimizer_and_results():
+    x, _, _ = data()
+    inner = sequential(keras.layers.LSTM)
+    outer = keras.Sequential([keras.Input((T, D)), inner, keras.layers.Dense(1)])
+    outer.compile(loss="mse", optimizer="adam")
+    outer.fit(x, np.ones((B, 1)), verbose=0)
+    before, steps = outer.predict(x, verbose=0), int(outer.optimizer.iterations)
+    assert longshort.accelerate(outer) is outer
+    assert isinstance(inner.layers[0], LSTM)
+    assert isinstance(inner.layers[1].forward_layer, LSTM)
+    assert isinstance(inner.layers[1].backward_layer, LSTM)
+    assert_agree([outer.predict(x, verbose=0)], [before])
+    outer.fit(x, np.ones((B, 1)), verbose=0)
+    assert int(outer.optimizer.iterations) == steps + 1
+    after = outer.predict(x, verbose=0)
+    longshort.to_keras(outer)
+    assert type(inner.layers[0]) is keras.layers.LSTM
+    assert_agree([outer.predict(x, verbose=0)], [after])
+
+
+def test_accelerate_reaches_into_a_subclassed_model():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.body = keras.layers.LSTM(H)
+
+        def call(self, x):
+            return self.body(x)
+
+    model = Own()
+    x, _, _ = data()
+    before = model(x)
+    assert isinstance(longshort.accelerate(model).body, LSTM)
+    assert_agree([model(x)], [before])
+
+
+def test_wrong_shapes_say_what_to_do():
+    layer = LSTM(H)
+    with pytest.raises(DataError, match=r"\(batch, time, features\), got \(32, 8\).*x\[:, None, :\]"):
+        layer(np.zeros((32, 8), "f4"))
+    layer(np.zeros((2, 3, 8), "f4"))
+    with pytest.raises(DataError, match=r"\(batch, time, 8\), got \(32, 8\)\. Add a time axis"):
+        layer(np.zeros((32, 8), "f4"))
+    with pytest.raises(DataError, match=r"\(batch, time, 8\), got \(2, 3, 9\)\. The layer was built"):
+        layer(np.zeros((2, 3, 9), "f4"))
+    with pytest.raises(DataError, match=r"expected a mask of shape \(batch, time\) = \(2, 3\), got"):
+        layer(np.zeros((2, 3, 8), "f4"), mask=np.ones((2, 4), bool))
+
+
+def test_same_seed_twice_is_bitwise_the_same():
+    x, mask, _ = data()
+    results = []
+    for _ in range(2):
+        model = keras.Sequential(
+            [
+                keras.Input((T, D)),
+                LSTM(
+                    H,
+                    recurrent_dropout=0.2,
+                    seed=5,
+                    kernel_initializer=keras.initializers.GlorotUniform(1),
+                    recurrent_initializer=keras.initializers.Orthogonal(seed=2),
+                ),
+            ]
+        )
+        model.compile(loss="mse", optimizer="adam")
+        model.fit(x, np.ones((B, H)), epochs=3, shuffle=False, verbose=0)
+        results.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_public_names():
+    assert longshort.layers.LSTMCell is keras.layers.LSTMCell
+    cell = keras.layers.RNN(longshort.layers.LSTMCell(H), return_sequences=True)
+    layer = LSTM(H, return_sequences=True)
+    with_random_weights(cell, layer)
+    x, mask, _ = data()
+    assert_agree([cell(x, mask=mask)], [layer(x, mask=mask)])
