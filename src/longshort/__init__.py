@@ -1,10 +1,59 @@
 """LSTM networks for Python: Keras layers on fused kernels, and the jobs done with them."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from longshort._backend import choose_backend
+from longshort._errors import (
+    DataError,
+    FileFormatError,
+    KernelError,
+    LongshortError,
+    NotFittedError,
+    PathWarning,
+    SaveError,
+)
 
-choose_backend()
+choose_backend()  # before anything imports Keras
 
-from longshort import layers, ops  # noqa: E402  # Keras reads its backend when it is imported
-from longshort.layers import accelerate, to_keras  # noqa: E402
+if TYPE_CHECKING:
+    from longshort import data, layers, ops, tasks
+    from longshort.layers import accelerate, to_keras
+    from longshort.tasks import load
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "FileFormatError",
+    "KernelError",
+    "LongshortError",
+    "NotFittedError",
+    "PathWarning",
+    "SaveError",
+    "accelerate",
+    "data",
+    "layers",
+    "load",
+    "ops",
+    "tasks",
+    "to_keras",
+]
+
+# Imported when first used: Keras and JAX take a second that `longshort --help` need not wait for.
+_HOMES = {"accelerate": "layers", "to_keras": "layers", "load": "tasks"}
+_PACKAGES = ("data", "layers", "ops", "tasks")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"longshort.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"longshort.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'longshort' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,24 @@
+"""Tables, series and windows: from files and frames to what a network is fed with."""
+
+from longshort.data._frames import SeriesSet, check_series
+from longshort.data._sequences import (
+    SequenceSet,
+    Standardizer,
+    check_sequences,
+    pad_sequences,
+    read_sequences,
+)
+from longshort.data._sets import load_dataset
+from longshort.data._tables import read_table
+
+__all__ = [
+    "SequenceSet",
+    "SeriesSet",
+    "Standardizer",
+    "check_sequences",
+    "check_series",
+    "load_dataset",
+    "pad_sequences",
+    "read_sequences",
+    "read_table",
+]

@@ -1,0 +1,133 @@
+"""Sliding windows over many series, gathered a batch at a time, and their scaling.
+
+Axis letters: N windows in a batch, L steps of input (`input_size`), H steps ahead (`h`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Windows:
+    """All windows of `input_size` inputs and `h` targets that lie inside given stretches of series.
+
+    The series are laid end to end once; a window is a position in a strided view of that, so that
+    memory grows with the length of the data and the size of one batch, never with
+    windows x length. No window crosses from one series into the next.
+
+    Args:
+        values: One 1-D array a series, of any lengths.
+        input_size: Steps of input, L.
+        h: Steps of target, H; 0 gives inputs only.
+        first: For each series, the smallest index at which targets may begin (default: as early
+            as the input allows).
+        last: For each series, the index that targets must end before (default: its length).
+
+    >>> windows = Windows([np.arange(5.0)], input_size=2, h=1)
+    >>> len(windows)
+    3
+    >>> x, y = windows.gather([0, 2])
+    >>> x.tolist(), y.tolist()
+    ([[0.0, 1.0], [2.0, 3.0]], [[2.0], [4.0]])
+    """
+
+    def __init__(
+        self,
+        values: Sequence[Array],
+        input_size: int,
+        h: int,
+        *,
+        first: Sequence[int] | None = None,
+        last: Sequence[int] | None = None,
+    ):
+        self.input_size, self.h = input_size, h
+        series, cutoffs, positions = [], [], []
+        offset = 0
+        for i, y in enumerate(values):
+            low = max(input_size, first[i] if first is not None else 0)
+            high = min(len(y), last[i] if last is not None else len(y)) - h
+            # A cutoff is the index of the first target, so inputs are [cutoff - L, cutoff).
+            cutoff = np.arange(low, high + 1)
+            series.append(np.full(len(cutoff), i))
+            cutoffs.append(cutoff)
+            positions.append(offset + cutoff - input_size)
+            offset += len(y)
+        self.series = _joined(series)
+        self.cutoff = _joined(cutoffs)
+        self._position = _joined(positions)
+        flat = (
+            np.concatenate([np.asarray(y, np.float64) for y in values]) if values else np.zeros(0)
+        )
+        if len(self._position):
+            self._view = sliding_window_view(flat, input_size + h)
+        else:
+            self._view = np.zeros((0, input_size + h))
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+    def gather(self, index: Sequence[int] | NDArray[np.intp]) -> tuple[Array, Array]:
+        """Return inputs (N, L) and targets (N, H) of the windows `index`, as copies."""
+        window = self._view[self._position[np.asarray(index, dtype=np.intp)]]
+        return window[:, : self.input_size], window[:, self.input_size :]
+
+
+@dataclass(frozen=True)
+class WindowScale:
+    """A level and a spread for each window, taken from its inputs alone.
+
+    `scaled = (f(y) - level) / spread`, with f the natural logarithm if `log`, else the identity.
+    Nothing is fitted on a whole series, so that nothing of a target or of a later time can leak.
+
+    Attributes:
+        level: (N, 1), the last input.
+        spread: (N, 1), see `fit`.
+        log: Whether y is taken to its logarithm first.
+    """
+
+    level: Array
+    spread: Array
+    log: bool = False
+
+    @classmethod
+    def fit(cls, x: Array, *, log: bool = False) -> WindowScale:
+        """Measure the windows `x` (N, L): level the last value, spread the standard deviation.
+
+        A window that does not move has the spread 1.
+
+        >>> scale = WindowScale.fit(np.array([[1.0, 3.0]]))
+        >>> scale.apply(np.array([[1.0, 3.0, 5.0]])).tolist()
+        [[-2.0, 0.0, 2.0]]
+        """
+        z = np.log(x) if log else x
+        level = z[:, -1:]
+        spread = z.std(axis=1, keepdims=True)
+        # Below 1e-9 of the level the spread is rounding noise, and dividing by it blows up.
+        still = spread <= 1e-9 * np.maximum(np.abs(level), 1e-30)
+        return cls(level, np.where(still, 1.0, spread), log)
+
+    def apply(self, y: Array) -> Array:
+        """Scale `y` (N, any)."""
+        return ((np.log(y) if self.log else y) - self.level) / self.spread
+
+    def undo(self, z: Array) -> Array:
+        """Return `z` (N, any, or N, any, Q) in the units of the data."""
+        extra = (1,) * (z.ndim - 2)
+        level = self.level.reshape(-1, 1, *extra)
+        spread = self.spread.reshape(-1, 1, *extra)
+        y: Array = level + spread * z
+        if not self.log:
+            return y
+        # No forecast is e^12 times the last value; the bound keeps exp from overflowing.
+        return np.exp(np.clip(y, level - 12.0, level + 12.0))
+
+
+def _joined(parts: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    return np.concatenate(parts).astype(np.intp) if parts else np.zeros(0, np.intp)

@@ -1,0 +1,52 @@
+"""Examples in docstrings run; public names are what `__all__` says; versions agree."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import longshort
+
+ROOT = Path(__file__).parent.parent
+MODULES = ["longshort"] + [
+    module.name
+    for module in pkgutil.walk_packages(longshort.__path__, "longshort.")
+    if not module.name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    names = {"np": np, "keras": keras, "longshort": longshort}
+    result = doctest.testmod(
+        importlib.import_module(name), extraglobs=names, optionflags=doctest.ELLIPSIS
+    )
+    assert result.failed == 0
+
+
+@pytest.mark.parametrize("name", ["longshort", *(f"longshort.{p}" for p in longshort._PACKAGES)])
+def test_public_names_are_there_sorted_and_documented(name):
+    module = importlib.import_module(name)
+    assert sorted(module.__all__) == sorted(set(module.__all__))
+    for public in module.__all__:
+        assert getattr(module, public).__doc__, public
+    public = {n for n in dir(module) if not n.startswith("_")} - {"annotations"}
+    imported = {n for n in public - set(module.__all__) if not is_module(module, n)}
+    assert imported == set()
+
+
+def is_module(module, name):
+    return type(getattr(module, name)) is type(re)
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert longshort.__version__ == version("longshort") == project["version"] == newest[1]
