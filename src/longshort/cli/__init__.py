@@ -1,0 +1,53 @@
+"""The command line: `longshort forecast`, `train`, `predict`, `evaluate`, `info`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from longshort.cli._forecast import forecast
+from longshort.cli._info import info, print_version
+from longshort.cli._train import train_app
+from longshort.cli._use import evaluate, predict
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Forecast series and classify sequences with LSTM networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(forecast)
+app.add_typer(train_app)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(info)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `longshort` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader has gone (`longshort ... | head`); Python's own flush at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

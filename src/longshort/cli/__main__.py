@@ -1,0 +1,5 @@
+"""Run as `python -m longshort.cli`."""
+
+from longshort.cli import main
+
+main()

@@ -1,0 +1,197 @@
+"""What the commands share: errors, data, targets, the progress bar, output."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from longshort._errors import DataError, LongshortError, SaveError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+# Options that several commands take.
+Data = Annotated[str, typer.Argument(help="A file, or a built-in name such as air-passengers.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+Seed = Annotated[int, typer.Option(help="Decides on everything random.", min=0)]
+Epochs = Annotated[int | None, typer.Option(help="Most passes over the training data.", min=1)]
+IdCol = Annotated[str, typer.Option(help="Column that names the series or sequence.")]
+TimeCol = Annotated[str, typer.Option(help="Column with the times, which order the rows.")]
+TargetCol = Annotated[str, typer.Option(help="Column with the values to forecast.")]
+LabelCol = Annotated[str, typer.Option(help="Column with the label of a sequence.")]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def guarded(command: Command) -> Command:
+    """Make a command end with one sentence and an exit code where it would end with a traceback.
+
+    Bad input, and a file that cannot be read or written, exit with 2; Ctrl-C with 130. Warnings
+    are printed as sentences too.
+    """
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                command(*args, **kwargs)
+            except BrokenPipeError:
+                raise
+            except (LongshortError, OSError) as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(BAD_INPUT) from None
+            except KeyboardInterrupt:
+                typer.echo("interrupted", err=True)
+                raise typer.Exit(INTERRUPTED) from None
+
+    return run  # type: ignore[return-value]
+
+
+def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
+def read_series(
+    data: str, id_col: str = "unique_id", time_col: str = "ds", target_col: str = "y"
+) -> pd.DataFrame:
+    """Read a table `unique_id, ds, y` from a path or by a built-in name."""
+    from longshort.data import load_dataset, read_table
+
+    if not Path(data).exists() and Path(data).name == data and not Path(data).suffix:
+        return load_dataset(data)
+    table = read_table(data)
+    named = {"unique_id": id_col, "ds": time_col, "y": target_col}
+    options = {"unique_id": "--id-col", "ds": "--time-col", "y": "--target-col"}
+    for ours, theirs in named.items():
+        if theirs not in table.columns and (ours, theirs) != ("unique_id", "unique_id"):
+            raise DataError(
+                f"{data}: there is no column {theirs!r}; name the right one with {options[ours]}. "
+                f"It has {', '.join(map(str, table.columns))}."
+            )
+    # A column that already has one of our names and was not meant would appear twice.
+    taken = {ours for ours, theirs in named.items() if ours != theirs}
+    table = table.drop(columns=[c for c in taken if c in table and c not in named.values()])
+    return table.rename(columns={theirs: ours for ours, theirs in named.items()})
+
+
+def check_target(path: Path | None, option: str, suffixes: tuple[str, ...] = ()) -> None:
+    """Find out before an hour of training that a file cannot be written.
+
+    Raises:
+        SaveError: If the folder is missing or not writable, the name is a folder's, or its
+            extension is none of `suffixes`.
+    """
+    if path is None:
+        return
+    folder = path.parent
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise SaveError(f"{option} {path}: expected a name that ends in {', '.join(suffixes)}.")
+    if path.is_dir():
+        raise SaveError(f"{option} {path}: is a folder; expected the name of a file.")
+    if not folder.is_dir():
+        raise SaveError(f"{option} {path}: there is no folder {folder}; create it first.")
+    if not os.access(path if path.exists() else folder, os.W_OK) or not os.access(folder, os.W_OK):
+        raise SaveError(f"{option} {path}: no permission to write there.")
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a csv file, whole or not at all."""
+    from longshort.tasks._files import write_file
+
+    text = table.to_csv(index=False).encode()
+    write_file(path, lambda file: (file.write(text), None)[1])
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
+    """Give a callback that draws a bar on standard error, or None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("epoch {task.completed}/{task.total}, loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        line = bar.add_task(title, total=None, loss="-")
+
+        def step(epoch: int, epochs: int, loss: float) -> None:
+            bar.update(line, completed=epoch, total=epochs, loss=f"{loss:.4f}")
+
+        yield step
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print one JSON object; numbers that JSON lacks become null."""
+    typer.echo(json.dumps(_plain(content), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "isoformat"):
+        return value.isoformat()
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries."""
+    return table.to_dict("records")
+
+
+def print_columns(rows: list[list[str]]) -> None:
+    """Print rows in aligned columns, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def print_table(table: pd.DataFrame, most: int = 24) -> None:
+    """Print the first `most` rows of a table in aligned columns."""
+    shown = table.head(most)
+    numbers = shown.select_dtypes("float").abs().to_numpy()
+    largest = float(numbers.max()) if numbers.size else 0.0
+    # Four digits of the largest number, and as many decimals for all: points stand in line.
+    decimals = min(max(3 - math.floor(math.log10(largest)), 0), 12) if largest > 0 else 1
+    cells = [[_cell(value, decimals) for value in row] for row in shown.itertuples(index=False)]
+    print_columns([list(map(str, table.columns)), *cells])
+    if len(table) > most:
+        typer.echo(f"... {len(table) - most} more rows; --output FILE writes all.")
+
+
+def _cell(value: Any, decimals: int) -> str:
+    if isinstance(value, float):
+        return f"{value:.{decimals}f}"
+    if hasattr(value, "isoformat"):
+        return value.isoformat().removesuffix("T00:00:00")
+    return str(value)

@@ -1,0 +1,105 @@
+"""`longshort train TASK DATA --model FILE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from longshort.cli import _common as common
+from longshort.cli._common import Data, Epochs, IdCol, Json, LabelCol, Seed, TargetCol, TimeCol
+from longshort.cli._forecast import (
+    Freq,
+    Horizon,
+    InputSize,
+    Level,
+    SeasonLength,
+    make_forecaster,
+)
+
+Model = Annotated[Path, typer.Option(help="Save the model to this file.")]
+
+train_app = typer.Typer(
+    name="train", help="Train a model and save it to a file.", no_args_is_help=True
+)
+
+
+@train_app.command("forecast")
+@common.guarded
+def train_forecast(
+    data: Data,
+    h: Horizon,
+    model: Model,
+    freq: Freq = None,
+    input_size: InputSize = None,
+    level: Level = "80,95",
+    season_length: SeasonLength = None,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    epochs: Epochs = None,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a forecaster on a table with a column of times and one of values.
+
+    Example: `longshort train forecast sales.csv --h 28 --model sales.longshort`
+    """
+    common.check_target(model, "--model")
+    task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
+    table = common.read_series(data, id_col, time_col, target_col)
+    with common.progress_bar("training") as progress:
+        task.fit(table, progress=progress)
+    _finish(task, model, as_json, min(task.losses_))
+
+
+@train_app.command("classify")
+@common.guarded
+def train_classify(
+    data: Annotated[str, typer.Argument(help="An npz file or a table, one row a step.")],
+    model: Model,
+    units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
+    num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    label_col: LabelCol = "label",
+    epochs: Epochs = None,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier of sequences.
+
+    DATA is an npz file with X (n, T, D) and y (n,), or X (steps, D), lengths (n,) and y; or a
+    table with one row a step: unique_id, ds, label, and the channels.
+
+    Example: `longshort train classify gestures.csv --model gestures.longshort`
+    """
+    common.check_target(model, "--model")
+    from longshort._errors import DataError
+    from longshort.data import read_sequences
+    from longshort.tasks import SequenceClassifier
+
+    given: dict[str, Any] = {
+        "units": units,
+        "num_layers": num_layers,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    task = SequenceClassifier(**{name: v for name, v in given.items() if v is not None})
+    found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
+    if found.y is None:
+        raise DataError(f"{data}: has no labels to train on; add y (npz) or a column {label_col}.")
+    with common.progress_bar("training") as progress:
+        task.fit(found.X, found.y, progress=progress)
+    _finish(task, model, as_json, min(task.history_))
+
+
+def _finish(task: Any, path: Path, as_json: bool, loss: float) -> None:
+    task.save(path)
+    if as_json:
+        params = task.get_params()
+        content = {"task": type(task).__name__, "model": path, "loss": loss, "params": params}
+        common.print_json(content)
+    else:
+        typer.echo(f"{task!r}: best validation loss {loss:.4f}. Written: {path}")

@@ -1,0 +1,102 @@
+"""`longshort predict` and `longshort evaluate`: use a model that was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longshort._errors import DataError
+from longshort.cli import _common as common
+from longshort.cli._common import Data, IdCol, Json, LabelCol, TargetCol, TimeCol
+from longshort.cli._forecast import print_scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+File = Annotated[Path, typer.Argument(help="A model that `train` or `forecast` saved.")]
+
+
+@common.guarded
+def predict(
+    file: File,
+    data: Data,
+    output: Annotated[Path | None, typer.Option(help="Write to this csv.")] = None,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    label_col: LabelCol = "label",
+    as_json: Json = False,
+) -> None:
+    """Predict with a saved model; prints csv where there is no --output.
+
+    Example: `longshort predict sales.longshort new.csv --output forecast.csv`
+    """
+    common.check_target(output, "--output")
+    from longshort.tasks import Forecaster, load
+
+    task = load(file)
+    if isinstance(task, Forecaster):
+        table = task.predict(common.read_series(data, id_col, time_col, target_col))
+    else:
+        table = _labels(task, data, id_col, time_col, label_col)
+    if output is not None:
+        common.write_table(table, output)
+    if as_json:
+        common.print_json({"predictions": common.records(table), "output": output})
+    elif output is not None:
+        typer.echo(f"Written: {output} ({len(table)} rows)")
+    else:
+        typer.echo(table.to_csv(index=False), nl=False)
+
+
+@common.guarded
+def evaluate(
+    file: File,
+    data: Data,
+    n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    label_col: LabelCol = "label",
+    as_json: Json = False,
+) -> None:
+    """Score a saved model on data with known answers, beside baselines.
+
+    Example: `longshort evaluate gestures.longshort test.csv`
+    """
+    from longshort.data import read_sequences
+    from longshort.tasks import Forecaster, load
+
+    task = load(file)
+    scores: dict[str, Any]
+    if isinstance(task, Forecaster):
+        table = common.read_series(data, id_col, time_col, target_col)
+        scores = task.evaluate(table, n_windows=n_windows)
+    else:
+        found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
+        if found.y is None:
+            raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
+        scores = task.evaluate(found.X, found.y)
+    if as_json:
+        common.print_json(scores)
+    elif isinstance(task, Forecaster):
+        print_scores(scores, n_windows, task.h)
+    else:
+        common.print_columns([[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()])
+
+
+def _labels(task: Any, data: str, id_col: str, time_col: str, label_col: str) -> pd.DataFrame:
+    """Return a row a sequence: its name, its label and the probability of each class."""
+    import pandas as pd
+
+    from longshort.data import read_sequences
+
+    found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
+    probabilities = task.predict_proba(found.X)
+    table = pd.DataFrame({"unique_id": found.ids})
+    table["label"] = task.classes_[probabilities.argmax(axis=1)]
+    for k, label in enumerate(task.classes_):
+        table[f"p-{label}"] = probabilities[:, k]
+    return table

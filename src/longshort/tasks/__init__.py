@@ -1,0 +1,8 @@
+"""The jobs that people use LSTMs for."""
+
+from longshort.tasks._base import Task
+from longshort.tasks._files import load
+from longshort.tasks._forecaster import Forecaster
+from longshort.tasks._sequence_classifier import SequenceClassifier
+
+__all__ = ["Forecaster", "SequenceClassifier", "Task", "load"]

@@ -1,0 +1,148 @@
+"""Rolling backtests: where they cut, what stands beside the model, how they are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from longshort._errors import DataError
+from longshort.data._frames import SeriesSet
+from longshort.data._windows import Windows
+from longshort.tasks import _metrics as metrics
+from longshort.tasks._baselines import NLinear, naive, seasonal_naive
+from longshort.tasks._linear_path import MAX_FIT_WINDOWS, batches, thin
+
+Array = NDArray[np.float64]
+
+MODEL = "LSTM"
+BASELINES = ("Naive", "SeasonalNaive", "Linear")
+
+
+def cutoffs(series: SeriesSet, h: int, n_windows: int, step_size: int) -> NDArray[np.intp]:
+    """Return (S, W): for each series the index of the first step of each test window.
+
+    The last window ends with the series; each one before it is `step_size` earlier.
+
+    >>> one = SeriesSet(["a"], [np.arange(10.0)], [pd.RangeIndex(10)], 1)
+    >>> cutoffs(one, h=2, n_windows=3, step_size=2).tolist()
+    [[4, 6, 8]]
+    """
+    for name, value in (("n_windows", n_windows), ("step_size", step_size)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise DataError(f"{name}: expected a positive integer, got {value!r}.")
+    back = h + step_size * np.arange(n_windows - 1, -1, -1)
+    lengths = np.array([len(y) for y in series.values])
+    cuts = lengths[:, None] - back
+    short = [series.ids[i] for i in np.flatnonzero(cuts[:, 0] < 1)]
+    if short:
+        raise DataError(
+            f"backtest: {n_windows} windows of {h} steps, {step_size} apart, need more than "
+            f"{int(back[0])} steps, but series {', '.join(map(repr, short[:5]))} "
+            f"{'has' if len(short) == 1 else 'have'} fewer; make n_windows or step_size smaller."
+        )
+    return cuts
+
+
+def contexts(series: SeriesSet, cuts: Sequence[int] | NDArray[np.intp], length: int) -> Array:
+    """Return (S, L): the `length` values before the cutoff of each series."""
+    short = [n for n, cut in zip(series.ids, cuts, strict=True) if cut < length]
+    if short:
+        raise DataError(
+            f"data: the model looks back over input_size={length} steps, but before the cutoff "
+            f"series {', '.join(map(repr, short[:5]))} {'has' if len(short) == 1 else 'have'} "
+            "fewer; give longer series or make input_size smaller."
+        )
+    return np.stack([y[c - length : c] for y, c in zip(series.values, cuts, strict=True)])
+
+
+class Baselines:
+    """The three forecasts beside the model, the linear one fitted on `train` alone.
+
+    Naive and seasonal naive see all of a series up to the cutoff; the linear map is NLinear with
+    the window of the model and a fixed ridge penalty.
+    """
+
+    def __init__(self, train: SeriesSet, h: int, input_size: int, season_length: int, seed: int):
+        self.h, self.input_size, self.season_length = h, input_size, season_length
+        windows = Windows(train.values, input_size, h)
+        index = thin(len(windows), MAX_FIT_WINDOWS, np.random.default_rng(seed))
+        self.linear = NLinear().fit(batches(windows, index))
+
+    def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
+        """Return (S, H) for each baseline after the cutoffs (S,)."""
+        seasonal = [
+            seasonal_naive(y[None, :c], self.h, self.season_length)[0]
+            for y, c in zip(series.values, cuts, strict=True)
+        ]
+        x = contexts(series, cuts, self.input_size)
+        forecasts = (naive(x, self.h), np.stack(seasonal), self.linear.predict(x))
+        return dict(zip(BASELINES, forecasts, strict=True))
+
+
+def forecast_frame(
+    series: SeriesSet, cuts: NDArray[np.intp], columns: dict[str, Array], *, backtest: bool
+) -> pd.DataFrame:
+    """Return the long table of forecasts (S, H) after the cutoffs (S,).
+
+    A backtest also has `cutoff`, the last time that was known, and `y`, what happened.
+    """
+    h = next(iter(columns.values())).shape[1]
+    times = [series.future(i, h, int(cut)) for i, cut in enumerate(cuts)]
+    joined = times[0].append(times[1:]) if len(times) > 1 else times[0]
+    table: dict[str, Any] = {
+        "unique_id": [name for name in series.ids for _ in range(h)],
+        "ds": joined,
+    }
+    if backtest:
+        pairs = list(zip(series.times, series.values, cuts, strict=True))
+        table["cutoff"] = [t[c - 1] for t, _, c in pairs for _ in range(h)]
+        table["y"] = np.concatenate([y[c : c + h] for _, y, c in pairs])
+    table.update({name: f.reshape(-1) for name, f in columns.items()})
+    return pd.DataFrame(table)
+
+
+def score(
+    backtest: pd.DataFrame, series: SeriesSet, season_length: int, level: Sequence[int | float]
+) -> dict[str, dict[str, float]]:
+    """Score a backtest: for the model and each baseline a dict of metrics.
+
+    `mase` is the mean over windows and series, each scaled by its own history before the cutoff
+    (windows whose history does not move are left out); the others are over all forecasts at once.
+    """
+    result = {}
+    y = backtest["y"].to_numpy()
+    windows = list(_windows(backtest, series))
+    for name in (MODEL, *BASELINES):
+        f = backtest[name].to_numpy()
+        scaled = np.array([metrics.mase(y[r], f[r], x, season_length) for r, x in windows])
+        finite = scaled[np.isfinite(scaled)]
+        result[name] = {
+            "mase": float(finite.mean()) if len(finite) else float("nan"),
+            "smape": metrics.smape(y, f),
+            "mae": metrics.mae(y, f),
+            "rmse": metrics.rmse(y, f),
+        }
+    own = result[MODEL]
+    losses = [metrics.pinball(y, backtest[MODEL].to_numpy(), 0.5)]
+    for value in level:
+        low = backtest[f"{MODEL}-lo-{value}"].to_numpy()
+        high = backtest[f"{MODEL}-hi-{value}"].to_numpy()
+        own[f"coverage-{value}"] = metrics.coverage(y, low, high)
+        tail = 0.5 - value / 200
+        losses += [metrics.pinball(y, low, tail), metrics.pinball(y, high, 1 - tail)]
+    own["pinball"] = float(np.mean(losses))
+    return result
+
+
+def _windows(backtest: pd.DataFrame, series: SeriesSet) -> Any:
+    """Yield (rows, history) for each series and cutoff."""
+    where = {name: i for i, name in enumerate(series.ids)}
+    groups = backtest.groupby(["unique_id", "cutoff"], sort=False).indices
+    for (name, cutoff), rows in groups.items():
+        i = where[name]
+        end = int(series.times[i].searchsorted(cutoff, side="right"))
+        yield rows, series.values[i][:end]

@@ -1,0 +1,184 @@
+"""Train and run a Keras model that maps padded sequences and their mask to class logits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from longshort._errors import DataError
+from longshort.data._sequences import pad_sequences
+
+Progress = Callable[[int, int, float], None]
+
+
+def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Choose a validation part evenly from each class.
+
+    Args:
+        targets: (n,) class indices.
+        share: Of the sequences, 0 to below 1.
+        rng: Decides which.
+
+    Returns:
+        (n,) booleans, True where held out. Each class keeps at least one for training.
+
+    Example:
+        >>> held_out(np.array([0] * 8 + [1] * 4), 0.25, np.random.default_rng(0)).sum()
+        np.int64(3)
+    """
+    order = rng.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    # Every (1/share)-th in the order of classes: no class is off by more than one.
+    ticks = np.floor(rng.random() + share * np.arange(len(order) + 1))
+    taken = np.diff(ticks) > 0
+    part = np.zeros(len(targets), dtype=bool)
+    part[order[taken]] = True
+    for k in np.unique(targets[part]):
+        members = targets == k
+        if part[members].all():
+            part[members] = False
+    return part
+
+
+def train(
+    model: Any,
+    sequences: Sequence[np.ndarray],
+    targets: np.ndarray,
+    held: Sequence[np.ndarray],
+    held_targets: np.ndarray,
+    *,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    patience: int,
+    longest: int,
+    rng: np.random.Generator,
+    progress: Progress | None,
+) -> tuple[list[np.ndarray], list[float]]:
+    """Train with Adam; stop on the held-out part where there is one.
+
+    Args:
+        model: Keras model ((B, T, D), (B, T)) to (B, K) logits.
+        sequences: n arrays (T_i, D) to train on.
+        targets: (n,) class indices.
+        held: Held-out arrays (T_i, D); may be empty.
+        held_targets: Their class indices.
+        learning_rate: At the start; falls to zero along a cosine.
+        epochs: Most passes.
+        batch_size: Sequences a step.
+        patience: Epochs without a better held-out loss before stopping.
+        longest: Most steps of the training part; bounds the padding.
+        rng: Shuffles.
+        progress: Called with epoch, epochs, loss.
+
+    Returns:
+        The weights of the best epoch (of the last without a held-out part) and the losses.
+
+    Raises:
+        DataError: If the loss was never finite.
+    """
+    import keras
+
+    batch_size = min(batch_size, len(sequences))
+    steps = -(-len(sequences) // batch_size)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
+            global_clipnorm=1.0,
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    best: list[np.ndarray] = []
+    history: list[float] = []
+    lowest, waited = np.inf, 0
+    try:
+        for epoch in range(1, epochs + 1):
+            # All batches have the same size: the last one is filled up from the front.
+            order = np.resize(rng.permutation(len(sequences)), (steps, batch_size))
+            model.reset_metrics()
+            for rows in order:
+                batch = _pad([sequences[i] for i in rows], longest)
+                loss = float(model.train_on_batch(batch, targets[rows]))
+            if held:
+                loss = cross_entropy(logits(model, held, longest), held_targets)
+            history.append(loss)
+            waited += 1
+            if np.isfinite(loss) and (loss < lowest or not held):
+                best, lowest, waited = _weights(model), loss, 0
+            if progress is not None:
+                progress(epoch, epochs, loss)
+            if waited > patience and held:
+                break
+    except KeyboardInterrupt:
+        if not best:
+            raise
+        warnings.warn(
+            f"Training was interrupted after {len(history)} of {epochs} epochs; "
+            "the best weights so far are kept.",
+            stacklevel=3,
+        )
+    if not best:
+        raise DataError(
+            "Training diverged: the loss was never a finite number. Lower learning_rate "
+            "or check X for extreme values."
+        )
+    return best, history
+
+
+def logits(model: Any, sequences: Sequence[np.ndarray], longest: int) -> np.ndarray:
+    """Run the model in batches of few shapes.
+
+    Args:
+        model: Keras model ((B, T, D), (B, T)) to (B, K).
+        sequences: n arrays (T_i, D).
+        longest: Most steps of the training part.
+
+    Returns:
+        (n, K) float64, in the order of `sequences`.
+    """
+    # Each new shape costs a compilation of some tenths of a second, so batches have few sizes
+    # and lengths. Neighbours of similar length need the least padding.
+    order = np.argsort([len(x) for x in sequences], kind="stable")
+    parts = []
+    while len(order):
+        size = 256 if len(order) >= 256 else 16 if len(order) > 1 else 1
+        rows, order = order[:size], order[size:]
+        filled = np.resize(rows, size)
+        x, mask = _pad([sequences[int(i)] for i in filled], longest)
+        parts.append((rows, np.asarray(model.predict_on_batch((x, mask)))[: len(rows)]))
+    result = np.empty((len(sequences), parts[0][1].shape[1]))
+    for rows, values in parts:
+        result[rows] = values
+    return result
+
+
+def _weights(model: Any) -> list[np.ndarray]:
+    """Copy the weights; `model.get_weights` does it by a way that NumPy 2 warns about."""
+    from keras import ops
+
+    return [np.array(ops.convert_to_numpy(variable.value)) for variable in model.weights]
+
+
+def log_softmax(values: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the softmax over the last axis."""
+    values = values - values.max(axis=-1, keepdims=True)
+    return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+
+
+def cross_entropy(values: np.ndarray, targets: np.ndarray) -> float:
+    """Return the mean cross entropy, in nats, of (n, K) logits and (n,) class indices."""
+    return float(-log_softmax(values)[np.arange(len(targets)), targets].mean())
+
+
+def _pad(sequences: Sequence[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
+    length = max(len(x) for x in sequences)
+    return pad_sequences(sequences, max(length, min(_bucket(length), longest)))
+
+
+def _bucket(length: int) -> int:
+    """Round up to 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: at most half as much again."""
+    power = 1 << (length - 1).bit_length()
+    return power * 3 // 4 if power >= 4 and length <= power * 3 // 4 else power

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+
+from longshort._errors import NotFittedError
+from longshort.tasks import _metrics as metrics
+from longshort.tasks._baselines import NLinear, drift, naive, seasonal_naive
+from longshort.tasks._linear_path import (
+    MAX_FOLDS,
+    _folds,
+    choose_path,
+    default_input_sizes,
+    start_quantiles,
+)
+
+
+def test_naive_by_hand():
+    x = np.array([[1.0, 2.0, 4.0], [7.0, 8.0, 9.0]])
+    assert naive(x, 2).tolist() == [[4, 4], [9, 9]]
+    assert drift(x, 2).tolist() == [[5.5, 7.0], [10, 11]]
+
+
+@pytest.mark.parametrize("h", [1, 3, 4, 9])
+def test_seasonal_naive_repeats_the_season(h):
+    y = np.tile([5.0, 1.0, 2.0], 7)
+    for cut in (3, 4, 5, 9):
+        assert seasonal_naive(y[None, :cut], h, 3)[0].tolist() == y[cut : cut + h].tolist()
+
+
+def test_seasonal_naive_without_a_season():
+    assert seasonal_naive(np.array([[1.0, 2.0]]), 2, 12).tolist() == [[2, 2]]
+
+
+def test_nlinear_is_exact_on_a_recurrence():
+    # y[t] = y[t-12] + y[t-1] - y[t-13] holds for season plus slope: a linear map of the window.
+    t = np.arange(80)
+    y = 3.0 * t + np.tile([0, 5, 1, 9, 2, 4, 8, 3, 3, 1, 0, 7], 7)[:80]
+    windows = [(y[c - 13 : c], y[c : c + 4]) for c in range(13, 60)]
+    x, target = (np.stack(part) for part in zip(*windows, strict=True))
+    model = NLinear(ridge=1e-10).fit([(x[:20], target[:20]), (x[20:], target[20:])])
+    np.testing.assert_allclose(model.predict(y[None, 60:73]), y[None, 73:77], atol=1e-3)
+
+
+def test_nlinear_follows_size_and_level():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
+    model = NLinear().fit([(x, y)])
+    np.testing.assert_allclose(model.predict(10 * x + 3), 10 * model.predict(x) + 3)
+
+
+def test_nlinear_of_one_step():
+    assert NLinear().fit([(np.ones((3, 1)), np.full((3, 2), 3.0))]).predict(
+        np.array([[5.0]])
+    ).round(6).tolist() == [[7, 7]]
+
+
+def test_nlinear_before_fit():
+    with pytest.raises(NotFittedError):
+        NLinear().predict(np.ones((1, 3)))
+    with pytest.raises(ValueError, match="at least one batch"):
+        NLinear().fit([])
+
+
+def test_path_finds_the_logarithm():
+    # Steps in percent of a level that moves by a factor of 100, against steps of one size.
+    rng = np.random.default_rng(0)
+    season = np.tile([0.0, 0.5, 0.1, 0.9], 60)
+    walk = np.cumsum(rng.normal(0, 0.25, 240))
+    args = {"input_sizes": [4, 8], "logs": [False, True], "seed": 1}
+    assert choose_path([np.exp(walk + season)], 4, 4, **args).log
+    assert not choose_path([1 + walk - walk.min() + 4 * season], 4, 4, **args).log
+
+
+def test_path_folds_fit_before_they_score():
+    series = [np.arange(40.0), np.arange(25.0)]
+    folds = list(_folds(series, 5, 8, 3, np.random.default_rng(0)))
+    assert len(folds) == MAX_FOLDS
+    for fit, score in folds:
+        fitted, scored = (part[0].gather(part[1])[1] for part in (fit, score))
+        for i in range(2):
+            last, first = fitted[fit[0].series == i].max(), scored[score[0].series == i].min()
+            assert last + 1 == first
+
+
+@pytest.mark.parametrize(
+    ("args", "sizes"),
+    [((144, 12, 12), [12, 24, 48]), ((6, 2, 1), [1]), ((30, 12, 12), [3]), ((5000, 1, 1), None)],
+)
+def test_default_input_sizes(args, sizes):
+    found = default_input_sizes(*args)
+    assert found == (sizes or [4, 8, 16, 32])
+    assert all(size + 2 * args[1] <= args[0] for size in found)
+
+
+def test_start_quantiles_rise_and_widen():
+    rng = np.random.default_rng(0)
+    residuals = rng.normal(size=(2000, 6)) * np.sqrt(np.arange(1, 7))
+    q = start_quantiles(residuals, [0.025, 0.1, 0.5, 0.9, 0.975])
+    assert (np.diff(q, axis=1) > 0).all() and (q[:, 2] == 0).all()
+    np.testing.assert_allclose(q[:, 3] / np.sqrt(np.arange(1, 7)), 1.2816, rtol=0.1)
+    np.testing.assert_allclose(q[:, 4] / np.sqrt(np.arange(1, 7)), 1.96, rtol=0.1)
+
+
+# -- metrics, by hand ------------------------------------------------------------------------
+
+
+def test_errors_by_hand():
+    y, f = [1.0, 2.0, 3.0], [2.0, 2.0, 5.0]
+    assert metrics.mae(y, f) == 1.0
+    assert metrics.rmse(y, f) == pytest.approx(np.sqrt(5 / 3))
+    assert metrics.smape(y, f) == pytest.approx((200 / 3 + 0 + 400 / 8) / 3)
+
+
+def test_smape_of_zeros():
+    assert metrics.smape([0.0, 0.0], [0.0, 1.0]) == 100.0
+
+
+def test_mase_by_hand():
+    # Seasonal differences of the history, m = 2: |3-1|, |5-2|, |5-3| -> 7/3.
+    assert metrics.mase([6.0], [2.5], [1, 2, 3, 5, 5], 2) == pytest.approx(3.5 / (7 / 3))
+    assert metrics.mase([6.0], [5.0], [1, 2, 4], 5) == pytest.approx(1 / 1.5)
+    assert np.isnan(metrics.mase([1.0], [2.0], [3, 3, 3]))
+    assert metrics.mase([3.0], [3.0], [3, 3, 3]) == 0.0
+
+
+def test_coverage_by_hand():
+    assert metrics.coverage([1, 2, 3, 4], [1, 3, 0, 0], [2, 4, 3, 3]) == 0.5
+
+
+def test_pinball_by_hand():
+    assert metrics.pinball([10, 10], [8, 14], 0.25) == pytest.approx((0.25 * 2 + 0.75 * 4) / 2)
+    assert metrics.pinball([1, 5], [2, 3], 0.5) == metrics.mae([1, 5], [2, 3]) / 2
+
+
+def test_shapes_must_agree():
+    with pytest.raises(ValueError, match=r"\(2,\) and \(1,\)"):
+        metrics.mae([1, 2], [1])

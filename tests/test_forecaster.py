@@ -1,0 +1,344 @@
+import random
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import longshort.tasks._forecaster as module
+from longshort._errors import DataError, NotFittedError
+from longshort.data import load_dataset
+from longshort.tasks import Forecaster, load
+from longshort.tasks._plot import plot_forecast
+from longshort.tasks._quantile_net import QuantileHead, quantiles_of, train
+
+SMALL = {"units": 4, "num_members": 1, "epochs": 2, "batch_size": 16}
+SEASON = np.array([0.0, 5.0, 1.0, 9.0])
+
+
+def planted(n=60, name="a", slope=0.5, start="2020-01-01"):
+    """Season plus slope: the future is known to the last digit."""
+    t = np.arange(n)
+    ds = pd.date_range(start, periods=n, freq="D")
+    return pd.DataFrame({"unique_id": name, "ds": ds, "y": SEASON[t % 4] + slope * t})
+
+
+def two_series():
+    return pd.concat([planted(60), planted(47, "b", -0.25, "2021-06-01")], ignore_index=True)
+
+
+def noisy(n=80):
+    frame = planted(n)
+    frame["y"] += np.random.default_rng(0).normal(0, 0.5, n)
+    return frame
+
+
+def small(**kwargs):
+    return Forecaster(3, 8, **(SMALL | {"season_length": 4} | kwargs))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return small().fit(two_series())
+
+
+@pytest.fixture(scope="module")
+def backtest():
+    return small().cross_validation(two_series(), 3, 2)
+
+
+# -- the right answer at the right place -----------------------------------------------------
+
+
+def test_forecast_of_a_planted_series(fitted):
+    table = fitted.predict()
+    whole = pd.concat([planted(63).iloc[60:], planted(50, "b", -0.25, "2021-06-01").iloc[47:]])
+    assert table["unique_id"].tolist() == whole["unique_id"].tolist()
+    assert table["ds"].tolist() == whole["ds"].tolist()
+    np.testing.assert_allclose(table["LSTM"], whole["y"], atol=0.1)
+
+
+def test_columns(fitted):
+    names = ["LSTM", "LSTM-lo-80", "LSTM-hi-80", "LSTM-lo-95", "LSTM-hi-95"]
+    assert fitted.predict().columns.tolist() == ["unique_id", "ds", *names]
+    assert fitted.predict(level=[95]).columns.tolist()[2:] == ["LSTM", names[3], names[4]]
+    with pytest.raises(DataError, match=r"trained for level=\[80, 95\], got \[90\]"):
+        fitted.predict(level=[90])
+
+
+def test_predict_goes_on_from_other_data(fitted):
+    frame = planted(31, "new", 0.5, "2022-03-01")
+    table = fitted.predict(frame.iloc[:28])
+    assert table["ds"].tolist() == frame["ds"].iloc[28:].tolist()
+    np.testing.assert_allclose(table["LSTM"], frame["y"].iloc[28:], atol=0.1)
+    with pytest.raises(DataError, match="at least 8 steps.*'new' \\(7\\)"):
+        fitted.predict(frame.iloc[:7])
+    with pytest.raises(DataError, match="freq"):
+        fitted.predict(frame["y"].to_numpy())
+
+
+def test_backtest_is_aligned(backtest):
+    data = two_series()
+    known = data.set_index(["unique_id", "ds"])["y"]
+    assert backtest.columns.tolist()[:4] == ["unique_id", "ds", "cutoff", "y"]
+    assert backtest.columns.tolist()[-3:] == ["Naive", "SeasonalNaive", "Linear"]
+    assert len(backtest) == 2 * 3 * 3 and backtest["unique_id"].is_monotonic_increasing
+    day = pd.Timedelta("1D")
+    for name, part in backtest.groupby("unique_id"):
+        end = data.loc[data["unique_id"] == name, "ds"].max()
+        cutoffs = part["cutoff"].unique()
+        assert list(cutoffs) == [end - 7 * day, end - 5 * day, end - 3 * day]
+    for row in backtest.itertuples(index=False):
+        step = (row.ds - row.cutoff) // day
+        assert 1 <= step <= 3
+        assert row.y == known[row.unique_id, row.ds]
+        assert row.Naive == known[row.unique_id, row.cutoff]
+        assert row.SeasonalNaive == known[row.unique_id, row.ds - 4 * day]
+    np.testing.assert_allclose(backtest["Linear"], backtest["y"], atol=0.1)
+    np.testing.assert_allclose(backtest["LSTM"], backtest["y"], atol=0.1)
+
+
+def test_nothing_leaks_from_behind_a_cutoff():
+    once, anew = (small().cross_validation(noisy(), 2, refit=r) for r in (False, True))
+    columns = [c for c in once if c != "y"]
+    for table, refit in ((once, False), (anew, True)):
+        changed = noisy()
+        changed.loc[74:, "y"] = -1e3  # the targets of both windows, the inputs of the second
+        other = small().cross_validation(changed, 2, refit=refit)
+        pd.testing.assert_frame_equal(table[columns][:3], other[columns][:3], check_exact=True)
+        assert not np.allclose(table["LSTM"][3:], other["LSTM"][3:])
+        assert not np.allclose(table["y"], other["y"])
+    # Training anew changes the second window only.
+    pd.testing.assert_frame_equal(once[:3], anew[:3], check_exact=True)
+    assert (once["LSTM"][3:] != anew["LSTM"][3:]).all()
+
+
+def test_quantiles_do_not_cross():
+    rng = np.random.default_rng(1)
+    data = pd.Series(np.exp(np.cumsum(rng.normal(0, 0.3, 120))))
+    model = Forecaster(5, level=(50, 80, 95, 99), epochs=8, units=8, num_members=2).fit(data)
+    table = model.predict(rng.normal(50, 20, 60).clip(0.01))
+    order = [f"LSTM-lo-{v}" for v in (99, 95, 80, 50)] + ["LSTM"]
+    order += [f"LSTM-hi-{v}" for v in (50, 80, 95, 99)]
+    assert (np.diff(table[order].to_numpy(), axis=1) > 0).all()
+
+
+def test_head_starts_at_its_quantiles():
+    start = np.array([[-2.0, -0.5, 0.0, 0.3, 1.0], [-3.0, -1.0, 0.5, 1.0, 4.0]])
+    out = QuantileHead(2, 2, start)(np.ones((1, 3), "float32"))
+    np.testing.assert_allclose(np.asarray(out)[0], start, atol=1e-5)
+    assert quantiles_of((95, 80)) == quantiles_of((80, 95)) == [0.025, 0.1, 0.5, 0.9, 0.975]
+
+
+def test_network_learns_what_a_linear_map_cannot():
+    # A logistic map: the next value is a parabola of the last one.
+    y = [0.3]
+    for _ in range(600):
+        y.append(3.8 * y[-1] * (1 - y[-1]))
+    data = pd.DataFrame({"ds": np.arange(601), "y": y})
+    model = Forecaster(1, 4, units=16, num_members=1, epochs=25, learning_rate=1e-2, log=False)
+    scores = model.fit(data.iloc[:560]).evaluate(data, n_windows=41)
+    assert model.losses_[-1] < 0.5 * model.losses_[0]
+    assert scores["LSTM"]["mae"] < 0.5 * scores["Linear"]["mae"]
+
+
+def test_air_passengers():
+    # Box & Jenkins, last 36 months in 3 windows of 12, trained on what comes before them.
+    model = Forecaster(12)
+    data = load_dataset("air-passengers")
+    scores = model.fit(data).evaluate()
+    # Seen once, after all settings were fixed on the first 108 months: 0.96 against 1.21 of
+    # seasonal naive, 1.08 of the linear map and 2.47 of naive.
+    assert scores["LSTM"]["mase"] < 0.9 * scores["SeasonalNaive"]["mase"]
+    assert scores["LSTM"]["coverage-95"] >= 0.75
+    assert len(model.predict()) == 12
+
+
+# -- evaluate --------------------------------------------------------------------------------
+
+
+def test_evaluate_backtests_what_was_seen(fitted, backtest):
+    scores = fitted.evaluate(two_series(), 3, 2)
+    assert list(scores) == ["LSTM", "Naive", "SeasonalNaive", "Linear"]
+    assert list(scores["Naive"]) == ["mase", "smape", "mae", "rmse"]
+    assert {"coverage-80", "coverage-95", "pinball"} < set(scores["LSTM"])
+    errors = (backtest["Naive"] - backtest["y"]).abs()
+    assert scores["Naive"]["mae"] == pytest.approx(errors.mean())
+    assert fitted.evaluate(n_windows=3, step_size=2) == scores
+
+
+def test_evaluate_uses_the_fitted_model_on_what_is_new(monkeypatch):
+    data = noisy()
+    model = small().fit(data.iloc[:71])
+    expected = small().cross_validation(data, 3)
+    monkeypatch.setattr(Forecaster, "cross_validation", None)
+    scores = model.evaluate(data, 3)
+    assert scores["LSTM"]["mae"] == pytest.approx((expected["LSTM"] - expected["y"]).abs().mean())
+    with pytest.raises(TypeError):  # one step more was seen: wants to train
+        model.evaluate(data, 3, 4)
+
+
+# -- the same twice, and no traces -----------------------------------------------------------
+
+
+def test_same_seed_same_numbers_and_global_state_untouched():
+    np.random.seed(7)
+    random.seed(7)
+    before = np.random.get_state()[1].copy(), random.getstate()
+    first = small(dropout=0.3, num_members=2).fit(noisy())
+    np.random.random(3)
+    middle = np.random.get_state()[1].copy(), random.getstate()
+    second = small(dropout=0.3, num_members=2).fit(noisy())
+    assert first.losses_ == second.losses_
+    pd.testing.assert_frame_equal(first.predict(), second.predict(), check_exact=True)
+    assert np.array_equal(middle[0], np.random.get_state()[1]) and middle[1] == random.getstate()
+    assert before[1] == random.getstate()
+    other = small(dropout=0.3, num_members=2, seed=2).fit(noisy())
+    assert other.losses_ != first.losses_
+
+
+def test_no_file_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small().fit(noisy()).predict()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupt_keeps_the_best_weights():
+    def stop(epoch, epochs, loss):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    model = small(epochs=9)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9.*are kept"):
+        model.fit(noisy(), progress=stop)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = small(epochs=2).fit(noisy())
+    assert model.losses_ == whole.losses_
+    pd.testing.assert_frame_equal(model.predict(), whole.predict())
+
+
+def test_progress_and_early_stopping():
+    seen = []
+    model = small(epochs=60, patience=3, learning_rate=0.5)
+    model.fit(noisy(), progress=lambda *args: seen.append(args))
+    assert [s[0] for s in seen] == list(range(1, len(seen) + 1))
+    assert all(s[1] == 60 for s in seen)
+    assert [s[2] for s in seen] == model.losses_[1:]
+    assert len(seen) == np.argmin(model.losses_) + 3 < 60
+
+
+def test_every_batch_has_one_shape(monkeypatch):
+    shapes = set()
+
+    def spy(model, quantiles, plan, num_windows, gather, *rest):
+        def watched(index):
+            shapes.add(index.shape)
+            return gather(index)
+
+        return train(model, quantiles, plan, num_windows, watched, *rest)
+
+    monkeypatch.setattr(module, "train", spy)
+    small().fit(noisy())
+    assert shapes == {(16,)}
+
+
+# -- keeping ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_save_and_load(tmp_path, zone):
+    data = noisy()
+    data["ds"] = data["ds"].dt.tz_localize(zone)
+    model = small().fit(data)
+    model.save(tmp_path / "model.longshort")
+    again = load(tmp_path / "model.longshort")
+    pd.testing.assert_frame_equal(again.predict(), model.predict(), check_exact=True)
+    assert again.predict()["ds"].iloc[0] == data["ds"].iloc[-1] + pd.Timedelta("1D")
+    assert again.losses_ == model.losses_
+    with pytest.raises(DataError, match="does not hold its training data"):
+        again.evaluate()
+    if zone is not None:
+        with pytest.raises(DataError, match="ds has the time zone None"):
+            again.evaluate(noisy())
+
+
+# -- what is refused -------------------------------------------------------------------------
+
+
+def test_before_fit():
+    for call in (Forecaster(3).predict, Forecaster(3).evaluate):
+        with pytest.raises(NotFittedError):
+            call()
+
+
+def test_hyper_parameters_are_checked_together():
+    model = Forecaster(0, level=(80, 120), dropout=1.0, units=2.5, val_size=0)
+    with pytest.raises(DataError) as caught:
+        model.fit(noisy())
+    text = str(caught.value)
+    for part in ("h must", "level must", "dropout must", "units must", "val_size must"):
+        assert part in text
+    with pytest.raises(DataError, match="level must hold .* got 80"):
+        small(level=80).fit(noisy())
+    with pytest.raises(DataError, match="val_size must be an integer of 3 or more, got 2"):
+        small(val_size=2).fit(noisy())
+
+
+def test_short_series_is_named():
+    data = pd.concat([planted(), planted(10, "b")])
+    with pytest.raises(DataError, match="at least 11 steps.*'b' \\(10\\)"):
+        small().fit(data)
+    with pytest.raises(DataError, match="8 \\+ 3 \\+ 3 steps, but the longest has 12"):
+        small().fit(planted(12))
+    with pytest.raises(DataError, match="at least 8 steps"):
+        Forecaster(3).fit(planted(7))
+    with pytest.raises(DataError, match="more than 30 steps, but series 'a' has fewer"):
+        small().cross_validation(planted(30), 10)
+    with pytest.raises(DataError, match="n_windows: expected a positive integer, got 0"):
+        small().cross_validation(planted(), 0)
+
+
+def test_shortest_possible_series():
+    assert len(Forecaster(3, **SMALL).fit(planted(8)).predict()) == 3
+
+
+def test_constant_series():
+    table = Forecaster(2, **SMALL).fit(np.full(40, 5.0)).predict()
+    np.testing.assert_allclose(table["LSTM"], 5, atol=0.2)
+    assert np.isfinite(table.select_dtypes("number").to_numpy()).all()
+
+
+def test_logarithm():
+    with pytest.raises(DataError, match="log=True needs positive y"):
+        small(log=True).fit(planted())
+    positive = planted().assign(y=lambda t: t["y"] + 5)
+    model = small(log=True).fit(positive)
+    with pytest.raises(DataError, match="series 'a' has a y of 0; fit with log=False"):
+        model.predict(planted(20).assign(y=lambda t: t["y"].where(t["y"] > 9, 0.0)))
+
+
+# -- plot ------------------------------------------------------------------------------------
+
+
+def test_plot(tmp_path, fitted, backtest):
+    figure = plot_forecast(two_series(), fitted.predict())
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["95 % interval", "80 % interval", "history", "LSTM (median)"]
+    line = figure.axes[0].lines[0].get_ydata()
+    assert line[-1] == planted()["y"].iloc[-1] and len(line) == 60
+    figure.savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_plot_of_a_backtest(backtest):
+    with pytest.raises(DataError, match="pass one window"):
+        plot_forecast(two_series(), backtest)
+    one = backtest[backtest.groupby("unique_id")["cutoff"].transform("max") == backtest["cutoff"]]
+    figure = plot_forecast(two_series(), one)
+    assert len(figure.axes[0].lines[0].get_ydata()) == 57
+    with pytest.raises(DataError, match="no series 'a'"):
+        plot_forecast(planted(name="z"), one)
+    with pytest.raises(DataError, match="no column 'LSTM'"):
+        plot_forecast(planted(), planted())

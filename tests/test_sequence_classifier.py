@@ -1,0 +1,202 @@
+"""SequenceClassifier beyond what all tasks promise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasets import japanese_vowels
+from longshort._errors import DataError
+from longshort.data import Standardizer
+from longshort.tasks import SequenceClassifier, load
+from longshort.tasks._classifier_training import _bucket, held_out
+from longshort.tasks._scores import classification_scores
+
+rng = np.random.default_rng(0)
+X = [rng.normal(size=(3 + i % 9, 2)) + i % 2 * 3 for i in range(40)]
+Y = ["low", "high"] * 20
+
+
+@pytest.fixture(scope="module")
+def fitted() -> SequenceClassifier:
+    return SequenceClassifier(8, num_layers=2, epochs=20, learning_rate=0.03).fit(X, Y)
+
+
+def test_learns(fitted: SequenceClassifier) -> None:
+    assert fitted.history_[-1] < 0.5 * math.log(2)
+    scores = fitted.evaluate(X, Y)
+    assert scores["accuracy"] == 1.0
+    assert scores["majority_accuracy"] == 0.5
+    assert fitted.classes_.tolist() == ["high", "low"]
+    assert fitted.num_features_ == 2
+
+
+def test_probabilities(fitted: SequenceClassifier) -> None:
+    p = fitted.predict_proba(X)
+    assert p.shape == (40, 2) and p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    assert fitted.predict(X).tolist() == fitted.classes_[p.argmax(axis=1)].tolist()
+
+
+def test_same_answer_alone_or_in_any_batch(fitted: SequenceClassifier) -> None:
+    """Padding, the neighbours in a batch and the order change nothing."""
+    p = fitted.predict_proba(X)
+    alone = np.concatenate([fitted.predict_proba([x]) for x in X[:12]])
+    np.testing.assert_allclose(alone, p[:12], atol=2e-6)
+    order = np.random.default_rng(1).permutation(40)
+    np.testing.assert_allclose(fitted.predict_proba([X[i] for i in order]), p[order], atol=2e-6)
+    longer = [*X[:5], np.zeros((50, 2))]
+    np.testing.assert_allclose(fitted.predict_proba(longer)[:5], p[:5], atol=2e-6)
+    many = fitted.predict_proba(X * 7)  # more than one batch
+    np.testing.assert_allclose(many, np.tile(p, (7, 1)), atol=2e-6)
+
+
+def test_few_shapes(fitted: SequenceClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each shape is a compilation: 200 ways to call must not make 200 shapes."""
+    shapes = set()
+
+    def record(batch: Any) -> np.ndarray:
+        shapes.add(batch[0].shape)
+        return np.zeros((len(batch[0]), 2), dtype=np.float32)
+
+    monkeypatch.setattr(fitted.model_, "predict_on_batch", record)
+    for n in range(1, 201):
+        fitted.predict_proba([np.zeros((1 + (i + n) % 11, 2)) for i in range(n)])
+    assert len(shapes) <= 2 * 7
+    assert all(_bucket(n) >= n and _bucket(n) <= 1.5 * n for n in range(1, 1000))
+
+
+def test_labels_of_any_kind(tmp_path: Any) -> None:
+    kinds: list[list[Any]] = [
+        [3, 1],
+        [True, False],
+        [0.5, 0.25],
+        [("a", 1), ("b", None)],
+        ["one", 1],
+        [None, "x"],
+        [2**70, 1],
+    ]
+    for labels in kinds:
+        y = [labels[i % 2] for i in range(8)]
+        task = SequenceClassifier(1, epochs=1, bidirectional=False).fit(X[:8], y)
+        predicted = task.predict(X[:8]).tolist()
+        assert {type(label) for label in predicted} <= {type(label) for label in labels}
+        assert set(predicted) <= set(labels)
+        task.save(tmp_path / "x")
+        again = load(tmp_path / "x")
+        assert again.classes_.tolist() == task.classes_.tolist()
+        assert again.classes_.dtype == task.classes_.dtype
+    assert SequenceClassifier(1, epochs=1).fit(X[:8], np.arange(8) % 3).classes_.dtype == np.int64
+
+
+def test_scaling_sees_the_training_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    fit = Standardizer.fit
+    monkeypatch.setattr(Standardizer, "fit", lambda part: measured.append(part) or fit(part))
+    SequenceClassifier(1, epochs=1, validation_split=0.25).fit(X, Y)
+    SequenceClassifier(1, epochs=1).fit(X[:30], Y[:30], validation_data=(X[30:], Y[30:]))
+    SequenceClassifier(1, epochs=1, standardize=False).fit(X, Y)
+    assert [len(part) for part in measured] == [30, 30]
+
+
+def test_scale_of_the_data_does_not_matter() -> None:
+    options: dict[str, Any] = {"epochs": 3, "learning_rate": 0.03}
+    small = SequenceClassifier(4, **options).fit(X, Y).predict_proba(X)
+    moved = [x * 1000 + 5e6 for x in X]
+    large = SequenceClassifier(4, **options).fit(moved, Y).predict_proba(moved)
+    np.testing.assert_allclose(large, small, atol=1e-4)
+
+
+def test_validation_stops_and_keeps_the_best() -> None:
+    """With noise as validation labels the loss soon rises."""
+    noise = np.random.default_rng(2).permutation(Y)
+    calls: list[tuple[int, int, float]] = []
+    task = SequenceClassifier(8, epochs=200, patience=2, learning_rate=0.03)
+    task.fit(X, Y, validation_data=(X, noise), progress=lambda *call: calls.append(call))
+    losses = [call[2] for call in calls]
+    assert losses == task.history_
+    assert len(losses) == int(np.argmin(losses)) + 1 + 3 < 200
+    assert task.evaluate(X, noise)["log_loss"] == pytest.approx(min(losses), abs=1e-5)
+
+
+def test_held_out() -> None:
+    targets = np.repeat([0, 1, 2], [60, 30, 1])
+    for seed in range(20):
+        part = held_out(targets, 0.1, np.random.default_rng(seed))
+        assert 8 <= part.sum() <= 10
+        assert abs(part[:60].sum() - 6) <= 1 and abs(part[60:90].sum() - 3) <= 1
+        assert not part[90]
+    assert not held_out(targets, 0.0, np.random.default_rng(0)).any()
+    few = held_out(np.array([0, 1]), 0.9, np.random.default_rng(0))
+    assert not few.any()  # each class keeps one
+
+
+def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupt)
+    task = SequenceClassifier(2)
+    with pytest.raises(KeyboardInterrupt):
+        task.fit(X, Y)
+    assert not hasattr(task, "model_")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"units": 0}, "units must be a whole number from 1, got 0"),
+        ({"num_layers": 1.5}, "num_layers"),
+        ({"epochs": "3"}, "epochs"),
+        ({"seed": None}, "seed must be a whole number from 0"),
+        ({"dropout": 1.0}, "dropout must be a number from 0 to below 1"),
+        ({"validation_split": "x"}, "validation_split"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"units": 0, "patience": -1}, "units .*; patience"),
+    ],
+)
+def test_params_are_checked(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        SequenceClassifier(**params).fit(X, Y)
+
+
+def test_data_are_checked(fitted: SequenceClassifier) -> None:
+    task = SequenceClassifier(1, epochs=1)
+    with pytest.raises(DataError, match="expected 40 labels"):
+        task.fit(X, Y[:-1])
+    with pytest.raises(DataError, match="one label only"):
+        task.fit(X, ["a"] * 40)
+    with pytest.raises(DataError, match=r"validation X\[0\]: expected 2 channels, got 3"):
+        task.fit(X, Y, validation_data=(np.ones((1, 3, 3)), ["low"]))
+    with pytest.raises(DataError, match=r"validation y\[0\]: the label 'mid' did not occur"):
+        task.fit(X, Y, validation_data=(X[:1], ["mid"]))
+    with pytest.raises(DataError, match=r"X\[0\]: expected 2 channels, got 3"):
+        fitted.predict(np.ones((1, 4, 3)))
+    with pytest.raises(DataError, match=r"y\[1\]: the label 'mid' did not occur.*'high', 'low'"):
+        fitted.evaluate(X[:2], ["low", "mid"])
+
+
+def test_scores() -> None:
+    p = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1]])
+    scores = classification_scores(np.array([0, 0, 1, 1]), p, majority=1)
+    assert scores["accuracy"] == 0.75
+    assert scores["balanced_accuracy"] == 0.75
+    # Recall 1 and precision 2/3 for the first class, 1/2 and 1 for the second; no third.
+    assert scores["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert scores["log_loss"] == pytest.approx(-np.log([0.8, 0.6, 0.7, 0.4]).mean())
+    assert scores["majority_accuracy"] == 0.5
+    assert np.isfinite(classification_scores(np.array([1]), np.array([[1.0, 0.0]]), 0)["log_loss"])
+
+
+def test_japanese_vowels() -> None:
+    """Defaults, which were chosen on parts of the training set; about 10 s on two cores."""
+    train, test = japanese_vowels("TRAIN"), japanese_vowels("TEST")
+    assert (len(train[0]), len(test[0])) == (270, 370)
+    scores = SequenceClassifier().fit(*train).evaluate(*test)
+    assert scores["accuracy"] >= 0.95, scores
+    assert scores["majority_accuracy"] < 0.25
