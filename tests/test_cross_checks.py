@@ -59,7 +59,7 @@ def test_torch_forward_and_gradients():
 
 @needs_kernels
 def test_onnx_operator_with_lengths():
-    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     from onnx import TensorProto, helper
 
@@ -84,13 +84,16 @@ def test_onnx_operator_with_lengths():
     graph = helper.make_graph(
         [helper.make_node("LSTM", names, ["Y", "Y_h", "Y_c"], hidden_size=H)],
         "lstm",
-        [helper.make_tensor_value_info(n, t, v.shape) for n, t, v in zip(names, types, values)],
+        [
+            helper.make_tensor_value_info(n, t, v.shape)
+            for n, t, v in zip(names, types, values, strict=True)
+        ],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("Y", "Y_h", "Y_c")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
     model.ir_version = 8
     session = runtime.InferenceSession(model.SerializeToString())
-    _, h, c = session.run(None, dict(zip(names, values)))
+    _, h, c = session.run(None, dict(zip(names, values, strict=True)))
     mask = np.arange(T) < lengths[:, None]
     _, ours_h, ours_c = ops.lstm(
         x, kernel, recurrent, bias, mask=mask, initial_state=(h0, c0), path="kernel"

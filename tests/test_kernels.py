@@ -27,7 +27,9 @@ SIZES = [  # B, T, D, H
 EPS = float(np.finfo(np.float32).eps)
 
 
-def make_inputs(rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False):
+def make_inputs(
+    rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False
+):
     def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
 
@@ -90,9 +92,8 @@ def test_sizes(isa, sizes, dropout):
     assert_matches(inputs, arriving(rng, inputs))
 
 
-OPTIONS = list(
-    itertools.product([False, True], [False, True], [False, True], ["none", "x", "h", "both"], [False, True])
-)
+BOTH = (False, True)
+OPTIONS = list(itertools.product(BOTH, BOTH, BOTH, ("none", "x", "h", "both"), BOTH))
 
 
 @pytest.mark.parametrize(("bias", "mask", "states", "dropout", "reverse"), OPTIONS)

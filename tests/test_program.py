@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
 from datasets import japanese_vowels
 
 README = Path(__file__).parent.parent / "README.md"

@@ -34,7 +34,9 @@ def test_gradients_are_central_differences(mask, reverse):
 
     def value(changed):
         out = lstm_forward(changed)
-        return sum(np.sum(d * v) for d, v in zip(arriving, (out.hs, out.h_last, out.c_last)))
+        return sum(
+            np.sum(d * v) for d, v in zip(arriving, (out.hs, out.h_last, out.c_last), strict=True)
+        )
 
     gradients = lstm_backward(inputs, lstm_forward(inputs), *arriving)
     for name, gradient in gradients.items():
@@ -54,7 +56,8 @@ def test_one_step_by_hand():
         [[[0.5]]], [[1.0, 2.0, 3.0, 4.0]], [[1.0, 1.0, 1.0, 1.0]], [0.0, 1.0, 0.0, 0.0],
         None, [[0.1]], [[0.2]],
     )  # fmt: skip
-    i, f, g, o = 1 / (1 + np.exp(-0.6)), 1 / (1 + np.exp(-2.1)), np.tanh(1.6), 1 / (1 + np.exp(-2.1))
+    i, f, o = (1 / (1 + np.exp(-z)) for z in (0.6, 2.1, 2.1))
+    g = np.tanh(1.6)
     c = f * 0.2 + i * g
     out = lstm_forward(inputs)
     assert out.c_last[0, 0] == pytest.approx(c)

@@ -17,6 +17,7 @@ from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
 
 Array = jax.Array
+Shape = tuple[int, ...]
 
 
 class Arguments(NamedTuple):
@@ -43,7 +44,7 @@ def register() -> None:
         jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")
 
 
-def _float32(*shapes: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:
+def _float32(*shapes: Shape) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
 
 
@@ -90,9 +91,7 @@ def _input_gradient(reverse: bool, x: Array, *rest: Array) -> Any:
     return _ffi_call("input_gradient", _float32(x.shape), reverse, *rest)[0]
 
 
-def _run(
-    args: Arguments, hs: tuple[int, ...], gates: tuple[int, ...], cells: tuple[int, ...], reverse: bool
-) -> Any:
+def _run(args: Arguments, hs: Shape, gates: Shape, cells: Shape, reverse: bool) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
     state = (args.x.shape[0], args.recurrent_kernel.shape[0])
     return _ffi_call("forward", _float32(hs, state, state, gates, cells), reverse, *args)

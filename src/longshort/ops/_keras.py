@@ -23,7 +23,7 @@ def lstm(
     """
     x, mask = inputs.x, inputs.mask
 
-    def like_x(value: Tensor | None) -> Tensor | None:
+    def like_x(value: Tensor) -> Tensor:
         return None if value is None else ops.cast(value, x.dtype)
 
     kernel, recurrent_kernel = like_x(inputs.kernel), like_x(inputs.recurrent_kernel)

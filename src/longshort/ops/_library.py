@@ -167,8 +167,11 @@ def lstm_backward(
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
     B, T, D = np.shape(inputs.x)
     H = np.shape(inputs.recurrent_kernel)[0]
-    arriving = {"dhs": dhs, "dh_last": dh_last, "dc_last": dc_last}
-    arriving = {k: None if v is None else np.ascontiguousarray(v, "f4") for k, v in arriving.items()}
+    given = {"dhs": dhs, "dh_last": dh_last, "dc_last": dc_last}
+    arriving = {
+        name: None if value is None else np.ascontiguousarray(value, np.float32)
+        for name, value in given.items()
+    }
     dz = np.empty(outputs["gates"].shape, np.float32)
     dh0, dc0 = np.empty((B, H), np.float32), np.empty((B, H), np.float32)
     saved = {name: outputs[name] for name in ("gates", "cells")}

@@ -86,7 +86,9 @@ def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
             "Give one boolean a step: True where the step is real."
         )
     if dtype != "bool" and "int" not in dtype:
-        raise DataError(f"LSTM: expected a boolean mask, got {dtype}. Convert it: mask.astype(bool).")
+        raise DataError(
+            f"LSTM: expected a boolean mask, got {dtype}. Convert it: mask.astype(bool)."
+        )
     return ops.cast(mask, "bool")
 
 
@@ -168,5 +170,5 @@ def lstm(
     else:
         activations = [keras.activations.get(a) for a in (activation, recurrent_activation)]
         hs, h, c = _keras.lstm(inputs, *activations)
-    hs = ops.cast(hs, dtype) if return_sequences else None
-    return hs, ops.cast(h, dtype), ops.cast(c, dtype)
+    outputs = ops.cast(hs, dtype) if return_sequences else None
+    return outputs, ops.cast(h, dtype), ops.cast(c, dtype)
