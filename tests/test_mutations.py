@@ -33,7 +33,8 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("gradients.h", "x[row] * x_factor[row]", "x[row]", "kernels"),
     ("xla.cpp", "  a.c0 = get(c0);\n  a.h_dropout", "  a.h_dropout", "ops"),
     ("xla.cpp", "  a.mask = get(mask);\n  a.c0", "  a.c0", "ops"),
-    ("lstm.cpp", "Plan{by_units, false}", "Plan{by_units, true}", "ops"),
+    ("forward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
+    ("backward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
 ]
 
 

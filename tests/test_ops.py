@@ -32,8 +32,10 @@ def problem(seed=0):
 
 
 def loss(path="kernel", **options):
-    def value(x, kernel, recurrent_kernel, bias):
-        hs, h, c = ops.lstm(x, kernel, recurrent_kernel, bias, path=path, **options)
+    def value(x, kernel, recurrent_kernel, bias, *state):
+        hs, h, c = ops.lstm(
+            x, kernel, recurrent_kernel, bias, initial_state=state or None, path=path, **options
+        )
         return jnp.sum(hs**2) + jnp.sum(h * c)
 
     return value
@@ -72,10 +74,19 @@ def test_paths_match_the_reference(path, reverse):
     ids=["grad", "jit", "remat"],
 )
 def test_gradients_agree_between_paths(transform):
-    arguments = tuple(problem().values())
-    everything = (0, 1, 2, 3)
-    expected = jax.grad(loss("keras"), everything)(*arguments)
-    assert_close(transform(loss(), everything)(*arguments), expected)
+    rng = np.random.default_rng(3)
+    state = [rng.normal(size=(B, H)).astype("f4") for _ in range(2)]
+    arguments = (*problem().values(), *state)
+    everything = tuple(range(6))
+    options = {
+        "mask": rng.random((B, T)) < 0.7,
+        "x_dropout": rng.random((4, B, D)).astype("f4"),
+        "h_dropout": rng.random((4, B, H)).astype("f4"),
+        "reverse": True,
+    }
+    for given in ({}, options):
+        expected = jax.grad(loss("keras", **given), everything)(*arguments)
+        assert_close(transform(loss(**given), everything)(*arguments), expected)
 
 
 @needs_kernels
