@@ -50,3 +50,14 @@ def test_versions_agree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert longshort.__version__ == version("longshort") == project["version"] == newest[1]
+
+
+def test_readme_examples(tmp_path, monkeypatch):
+    """The README's Python blocks, but for the two that need what a reader has."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    own = [b for b in blocks if "longshort.tasks" in b]
+    assert len(own) == 2
+    for block in own:
+        exec(block, {})
+    assert longshort.load("model.longshort").predict().shape == (12, 7)
