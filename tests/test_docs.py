@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 MODULES = ["longshort"] + [
     module.name
     for module in pkgutil.walk_packages(longshort.__path__, "longshort.")
-    if not module.name.endswith("__main__")
+    if not module.name.endswith(("__main__", "liblongshort_kernels"))
 ]
 
 
