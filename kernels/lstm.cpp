@@ -18,9 +18,9 @@ namespace longshort {
 // Half of the second-level cache of the smallest machine we tune for (1 MB).
 constexpr int64_t kOwnCache = 768 * 1024;
 // A thread must have this much to do before it is worth waking: between two barriers, where one
-// costs about a microsecond, and in a whole call.
+// costs about a microsecond, and in a whole call, some 50 microseconds of work.
 constexpr double kFlopsPerStep = 2e5;
-constexpr double kFlopsPerCall = 2e6;
+constexpr double kFlopsPerCall = 1e7;
 
 int plan_product(double flops, int num_threads) {
   const int worth = static_cast<int>(smaller(static_cast<int64_t>(flops / kFlopsPerCall), 256));
