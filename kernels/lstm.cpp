@@ -94,6 +94,8 @@ const char* check_shape(const longshort_lstm* a) {
   return nullptr;
 }
 
+constexpr const char* kMissing = "an array that may not be null is null";
+
 void copy_or_zero(float* out, const float* in, int64_t n) {
   if (!out || n == 0) return;
   if (in) {
@@ -136,6 +138,7 @@ const char* longshort_lstm_forward(const longshort_lstm* a) {
     copy_or_zero(a->c_last, a->c0, a->batch * a->units);
     return nullptr;
   }
+  if (!a->x || !a->kernel || !a->recurrent || !a->h_last || !a->c_last) return kMissing;
   return guarded([&] {
     const Kernels& k = kernels();
     const Plan plan = plan_steps(*a, num_threads());
@@ -150,12 +153,12 @@ const char* longshort_lstm_forward(const longshort_lstm* a) {
 
 const char* longshort_lstm_backward(const longshort_lstm* a) {
   if (const char* error = check_shape(a)) return error;
-  if (!a->dz) return "dz must be given";
   if (a->batch * a->time == 0) {
     copy_or_zero(a->dh0, a->dh_last, a->batch * a->units);
     copy_or_zero(a->dc0, a->dc_last, a->batch * a->units);
     return nullptr;
   }
+  if (!a->recurrent || !a->gates || !a->cells || !a->dz) return kMissing;
   return guarded([&] {
     const Kernels& k = kernels();
     const Plan plan = plan_steps(*a, num_threads());
@@ -175,6 +178,7 @@ const char* longshort_lstm_weight_gradient(const longshort_lstm* a) {
     copy_or_zero(a->dbias, nullptr, kGates * a->units);
     return nullptr;
   }
+  if (!a->x || !a->hs || !a->dz || !a->dkernel || !a->drecurrent) return kMissing;
   return guarded([&] {
     const Kernels& k = kernels();
     const int threads = plan_product(product_flops(*a, a->features + a->units), num_threads());
@@ -190,6 +194,7 @@ const char* longshort_lstm_weight_gradient(const longshort_lstm* a) {
 const char* longshort_lstm_input_gradient(const longshort_lstm* a) {
   if (const char* error = check_shape(a)) return error;
   if (a->batch * a->time == 0) return nullptr;
+  if (!a->kernel || !a->dz || !a->dx) return kMissing;
   return guarded([&] {
     const Kernels& k = kernels();
     const int threads = plan_product(product_flops(*a, a->features), num_threads());

@@ -333,6 +333,21 @@ def test_wrong_shapes_say_what_to_do():
         layer(np.zeros((2, 3, 8), "f4"), mask=np.ones((2, 4), bool))
 
 
+def test_wrong_states_and_models_are_refused():
+    x, _, _ = data()
+    with pytest.raises(DataError, match=r"h0 of shape \(4, 19\), got \(1, 19\)"):
+        LSTM(H)(x, initial_state=[np.zeros((1, H), "f4")] * 2)
+    with pytest.raises(DataError, match="expected a Keras model, got str"):
+        longshort.accelerate("model.keras")
+
+
+def test_integer_inputs_as_keras_takes_them():
+    x = np.random.default_rng(0).integers(0, 5, (B, T, D)).astype("int32")
+    ours, theirs = LSTM(H), keras.layers.LSTM(H)
+    with_random_weights(ours, theirs)
+    assert_agree([ours(x)], [theirs(x)])
+
+
 def test_same_seed_twice_is_bitwise_the_same():
     x, mask, _ = data()
     results = []

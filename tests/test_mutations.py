@@ -31,8 +31,8 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("gradients.h", "(b * T + s - 1) * H : a.h0", "(b * T + s) * H : a.h0", "kernels"),
     ("gradients.h", "out[i] = 1.0f;", "out[i] = 0.0f;", "kernels"),
     ("gradients.h", "x[row] * x_factor[row]", "x[row]", "kernels"),
-    ("xla.cpp", "  a.c0 = get(c0);\n  a.h_dropout", "  a.h_dropout", "ops"),
-    ("xla.cpp", "  a.mask = get(mask);\n  a.c0", "  a.c0", "ops"),
+    ("xla.cpp", "  a.c0 = call.take(c0, call.bh());\n  a.h_dropout", "  a.h_dropout", "ops"),
+    ("xla.cpp", "  a.dhs = call.take(dhs, call.bth());", "", "ops"),
     ("forward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
     ("backward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
 ]

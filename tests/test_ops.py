@@ -259,6 +259,45 @@ def test_bad_masks(mask, message):
         ops.lstm(*problem().values(), mask=mask)
 
 
+@pytest.mark.parametrize("path", ["auto", "keras"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"x": np.zeros((B, T), "f4")}, r"expected x of shape \(batch, time, features\), got"),
+        ({"kernel": np.zeros((D - 1, 4 * H), "f4")}, r"kernel of shape \(3, 72\), got \(2, 72\)"),
+        ({"kernel": np.zeros((D, 3 * H), "f4")}, r"kernel of shape \(3, 72\), got \(3, 54\)"),
+        ({"recurrent_kernel": np.zeros((H, 3 * H), "f4")}, r"recurrent_kernel of shape \(18, 72\)"),
+        ({"bias": np.zeros(0, "f4")}, r"bias of shape \(72,\), got \(0,\)"),
+        ({"kernel": None}, "expected kernel of shape two axes, got None"),
+        ({"initial_state": [np.zeros((1, H), "f4")] * 2}, r"h0 of shape \(4, 18\), got \(1, 18\)"),
+        ({"initial_state": [np.zeros((B, H), "f4")]}, r"as a pair \(h, c\), got 1"),
+        ({"x_dropout": np.ones((4, 1, D), "f4")}, r"x_dropout of shape \(4, 4, 3\), got"),
+        ({"h_dropout": np.ones((B, H), "f4")}, r"h_dropout of shape \(4, 4, 18\), got \(4, 18\)"),
+    ],
+)
+def test_shapes_that_do_not_fit(changed, message, path):
+    with pytest.raises(DataError, match=message):
+        ops.lstm(**(problem() | changed), path=path)
+
+
+@needs_kernels
+def test_the_handlers_refuse_arrays_of_the_wrong_size():
+    from longshort.ops import _jax
+
+    p = problem()
+    inputs = LSTMInputs(p["x"], p["kernel"][:2], p["recurrent_kernel"])  # not checked
+    with pytest.raises(jax.errors.JaxRuntimeError, match="wrong number of elements"):
+        jax.block_until_ready(_jax.run(inputs, True))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_integers_are_taken_as_numbers(dtype):
+    p = problem()
+    x = np.random.default_rng(0).integers(0, 2, (B, T, D)).astype(dtype)
+    weights = (p["kernel"], p["recurrent_kernel"], p["bias"])
+    assert_close(ops.lstm(x, *weights), ops.lstm(x.astype("f4"), *weights))
+
+
 @needs_kernels
 def test_kernel_settings_refuse_nonsense():
     with pytest.raises(KernelError, match="unknown instruction set"):

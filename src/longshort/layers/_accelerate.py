@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from longshort._errors import DataError
 from longshort.layers._lstm import LSTM
 
 
@@ -18,6 +19,9 @@ def accelerate(model: keras.Model) -> keras.Model:
 
     Returns:
         The same model.
+
+    Raises:
+        DataError: Not a Keras model.
 
     >>> model = keras.Sequential([keras.Input((5, 3)), keras.layers.LSTM(4)])
     >>> type(longshort.accelerate(model).layers[0])
@@ -45,6 +49,8 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 
 def _exchange(model: keras.Model, old: type, new: type) -> keras.Model:
+    if not isinstance(model, keras.layers.Layer):
+        raise DataError(f"accelerate: expected a Keras model, got {type(model).__name__}.")
     for layer in model._flatten_layers():
         # The two classes differ in methods only, so exchanging the class keeps weights, names,
         # optimizer state and every reference to the layer, also in subclassed models, whose

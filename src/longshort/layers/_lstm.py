@@ -38,7 +38,8 @@ class LSTM(keras.layers.LSTM):
         also the last h and c, each (B, H).
 
     Raises:
-        DataError: Inputs that are not (batch, time, features), or a mask that is not (batch, time).
+        DataError: Inputs that are not (batch, time, features), or a mask or an initial state whose
+            shape does not fit them.
 
     >>> layer = longshort.layers.LSTM(4, return_sequences=True)
     >>> layer(np.zeros((2, 5, 3), "float32")).shape
@@ -91,7 +92,7 @@ class LSTM(keras.layers.LSTM):
             cell.recurrent_kernel,
             cell.bias,
             mask=mask,
-            initial_state=tuple(initial_state),
+            initial_state=list(initial_state),
             x_dropout=None if x_dropout is None else ops.stack(x_dropout),
             h_dropout=None if h_dropout is None else ops.stack(h_dropout),
             reverse=self.go_backwards,

@@ -10,7 +10,7 @@ from keras import ops
 
 from longshort._errors import DataError, PathWarning
 from longshort.ops import _keras, _library
-from longshort.ops._inputs import LSTMInputs
+from longshort.ops._inputs import LSTMInputs, fits
 
 Tensor = Any
 
@@ -77,10 +77,7 @@ def warn_once(reason: str) -> None:
 def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
     shape, dtype = tuple(mask.shape), keras.backend.standardize_dtype(mask.dtype)
     expected = tuple(x.shape[:2])
-    fits = len(shape) == 2 and all(
-        a == b or a is None or b is None for a, b in zip(shape, expected, strict=True)
-    )
-    if not fits:
+    if not fits(shape, expected):
         raise DataError(
             f"LSTM: expected a mask of shape (batch, time) = {expected}, got {shape}. "
             "Give one boolean a step: True where the step is real."
@@ -90,6 +87,17 @@ def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
             f"LSTM: expected a boolean mask, got {dtype}. Convert it: mask.astype(bool)."
         )
     return ops.cast(mask, "bool")
+
+
+def _checked_state(initial_state: Any) -> tuple[Tensor | None, Tensor | None]:
+    if initial_state is None:
+        return None, None
+    if not isinstance(initial_state, (tuple, list)) or len(initial_state) != 2:
+        got = (
+            len(initial_state) if isinstance(initial_state, (tuple, list)) else type(initial_state)
+        )
+        raise DataError(f"lstm: expected initial_state as a pair (h, c), got {got}.")
+    return initial_state[0], initial_state[1]
 
 
 def lstm(
@@ -138,8 +146,8 @@ def lstm(
         h of every step (B, T, H) or None, the last h (B, H), the last c (B, H), in x's type.
 
     Raises:
-        DataError: A mask of the wrong shape or type, an unknown `path`, or `path="kernel"` for a
-            call that the kernels cannot take.
+        DataError: Shapes that do not fit one another, a mask that is not boolean, an unknown
+            `path`, or `path="kernel"` for a call that the kernels cannot take.
         KernelError: Differentiating twice on the kernel path.
 
     >>> x, W, U = np.ones((2, 5, 3)), np.ones((3, 16)), np.zeros((4, 16))
@@ -149,6 +157,9 @@ def lstm(
     """
     x = ops.convert_to_tensor(x)
     dtype = keras.backend.standardize_dtype(x.dtype)
+    if "float" not in dtype:  # integers and booleans, as Keras takes them
+        dtype = keras.backend.floatx()
+        x = ops.cast(x, dtype)
     if mask is not None:
         mask = _checked_mask(ops.convert_to_tensor(mask), x)
         x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN would reach the gradients
@@ -159,10 +170,11 @@ def lstm(
         raise DataError(f"lstm: path='kernel' cannot take this call: {taken.reason}.")
     if path == "auto" and taken.name == "keras":
         warn_once(taken.reason)
-    h0, c0 = initial_state if initial_state is not None else (None, None)
+    h0, c0 = _checked_state(initial_state)
     inputs = LSTMInputs(
         x, kernel, recurrent_kernel, bias, mask, h0, c0, x_dropout, h_dropout, reverse
     )
+    inputs.check()
     if path != "keras" and taken.name == "kernel":
         from longshort.ops import _jax
 
