@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 
 from longshort._errors import NotFittedError
+from longshort.tasks import _linear_path
 from longshort.tasks import _metrics as metrics
-from longshort.tasks._baselines import NLinear, drift, naive, seasonal_naive
+from longshort.tasks._baselines import MAX_RESIDUAL, NLinear, naive, seasonal_naive
 from longshort.tasks._linear_path import (
     MAX_FOLDS,
+    RIDGES,
     _folds,
     choose_path,
     default_input_sizes,
+    left_over,
     start_quantiles,
 )
 
@@ -16,7 +19,6 @@ from longshort.tasks._linear_path import (
 def test_naive_by_hand():
     x = np.array([[1.0, 2.0, 4.0], [7.0, 8.0, 9.0]])
     assert naive(x, 2).tolist() == [[4, 4], [9, 9]]
-    assert drift(x, 2).tolist() == [[5.5, 7.0], [10, 11]]
 
 
 @pytest.mark.parametrize("h", [1, 3, 4, 9])
@@ -47,10 +49,24 @@ def test_nlinear_follows_size_and_level():
     np.testing.assert_allclose(model.predict(10 * x + 3), 10 * model.predict(x) + 3)
 
 
-def test_nlinear_of_one_step():
-    assert NLinear().fit([(np.ones((3, 1)), np.full((3, 2), 3.0))]).predict(
-        np.array([[5.0]])
-    ).round(6).tolist() == [[7, 7]]
+def test_nlinear_repeats_and_ignores_what_stands_still():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(1000, 50, (60, 6)), rng.normal(1000, 50, (60, 2))
+    alone = NLinear().fit([(x, y)])
+    still = np.full((9, 6), 1.0), np.full((9, 2), 900.0)
+    beside = NLinear().fit([(x, y), still])
+    np.testing.assert_allclose(beside.coef_, alone.coef_, atol=1e-12)
+    assert beside.predict(np.full((1, 6), 5.0)).tolist() == [[5.0, 5.0]]
+    assert NLinear().fit([still]).predict(still[0][:1]).tolist() == [[1.0, 1.0]]
+
+
+def test_nlinear_is_not_led_by_a_few_jumps():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(1000, 50, (200, 6)), rng.normal(1000, 50, (200, 2))
+    jumps = np.zeros((20, 6)), np.full((20, 2), 1000.0)
+    jumps[0][np.arange(20), np.arange(20) % 6] = 0.01
+    forecast = NLinear().fit([(x, y), jumps]).predict(x)
+    assert np.abs(forecast - 1000).max() < 100
 
 
 def test_nlinear_before_fit():
@@ -72,13 +88,46 @@ def test_path_finds_the_logarithm():
 
 def test_path_folds_fit_before_they_score():
     series = [np.arange(40.0), np.arange(25.0)]
-    folds = list(_folds(series, 5, 8, 3, np.random.default_rng(0)))
+    folds = _folds(series, 8, 3, np.random.default_rng(0))
     assert len(folds) == MAX_FOLDS
-    for fit, score in folds:
-        fitted, scored = (part[0].gather(part[1])[1] for part in (fit, score))
-        for i in range(2):
-            last, first = fitted[fit[0].series == i].max(), scored[score[0].series == i].min()
-            assert last + 1 == first
+    for fold in folds:
+        for length in (5, 8):  # the same targets for windows of any length
+            fit, score = fold.windows(series, length, 3)
+            fitted, scored = fit.gather(range(len(fit)))[1], score.gather(fold.scored)[1]
+            for i in range(2):
+                last, first = fitted[fit.series == i].max(), scored[score.series == i].min()
+                assert last + 1 == first
+        assert len(score) == len(fold.scored)
+
+
+def test_path_compares_on_the_same_cutoffs(monkeypatch):
+    rng = np.random.default_rng(0)
+    seen = []
+
+    def spy(path, x, y):
+        seen.append(y)
+        return left_over(path, x, y)
+
+    monkeypatch.setattr(_linear_path, "left_over", spy)
+    monkeypatch.setattr(_linear_path, "MAX_SCORE_WINDOWS", 5)
+    series = [rng.normal(size=n) for n in (200, 90, 70)]
+    choose_path(series, 4, 4, input_sizes=[4, 8, 64], logs=[False], seed=1)
+    folds = len(seen) // (3 * len(RIDGES))
+    assert folds > 1
+    for i, y in enumerate(seen):
+        np.testing.assert_array_equal(y, seen[i % folds])
+
+
+def test_path_without_a_rolling_forecast_has_no_score():
+    short = choose_path([np.arange(8.0)], 3, 1, input_sizes=[1, 2], logs=[False], seed=1)
+    assert short.score == float("inf") and len(short.residuals) == 0
+    assert short.input_size == 1
+
+
+def test_path_residuals_are_bounded():
+    y = np.concatenate([np.full(60, 0.0), [1e-6, 0.0] * 5, np.full(8, 1e6), np.full(22, 0.0)])
+    found = choose_path([y], 4, 4, input_sizes=[6], logs=[False], seed=1)
+    assert np.abs(found.residuals).max() <= MAX_RESIDUAL
 
 
 @pytest.mark.parametrize(
@@ -114,12 +163,11 @@ def test_smape_of_zeros():
     assert metrics.smape([0.0, 0.0], [0.0, 1.0]) == 100.0
 
 
-def test_mase_by_hand():
+def test_seasonal_scale_by_hand():
     # Seasonal differences of the history, m = 2: |3-1|, |5-2|, |5-3| -> 7/3.
-    assert metrics.mase([6.0], [2.5], [1, 2, 3, 5, 5], 2) == pytest.approx(3.5 / (7 / 3))
-    assert metrics.mase([6.0], [5.0], [1, 2, 4], 5) == pytest.approx(1 / 1.5)
-    assert np.isnan(metrics.mase([1.0], [2.0], [3, 3, 3]))
-    assert metrics.mase([3.0], [3.0], [3, 3, 3]) == 0.0
+    assert metrics.seasonal_scale([1, 2, 3, 5, 5], 2) == pytest.approx(7 / 3)
+    assert metrics.seasonal_scale([1, 2, 4], 5) == 1.5
+    assert metrics.seasonal_scale([3, 3, 3]) == metrics.seasonal_scale([3]) == 0.0
 
 
 def test_coverage_by_hand():
@@ -128,6 +176,8 @@ def test_coverage_by_hand():
 
 def test_pinball_by_hand():
     assert metrics.pinball([10, 10], [8, 14], 0.25) == pytest.approx((0.25 * 2 + 0.75 * 4) / 2)
+    both = metrics.pinball([[10, 10]], [[8, 14]], [0.25, 0.75])
+    assert both == pytest.approx((0.25 * 2 + 0.25 * 4) / 2)
     assert metrics.pinball([1, 5], [2, 3], 0.5) == metrics.mae([1, 5], [2, 3]) / 2
 
 

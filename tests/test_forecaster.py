@@ -7,9 +7,9 @@ import pytest
 
 import longshort.tasks._forecaster as module
 from longshort._errors import DataError, NotFittedError
-from longshort.data import load_dataset
+from longshort.data import check_series, load_dataset
 from longshort.tasks import Forecaster, load
-from longshort.tasks._plot import plot_forecast
+from longshort.tasks._backtest import cutoffs, score
 from longshort.tasks._quantile_net import QuantileHead, quantiles_of, train
 
 SMALL = {"units": 4, "num_members": 1, "epochs": 2, "batch_size": 16}
@@ -64,6 +64,8 @@ def test_columns(fitted):
     assert fitted.predict(level=[95]).columns.tolist()[2:] == ["LSTM", names[3], names[4]]
     with pytest.raises(DataError, match=r"trained for level=\[80, 95\], got \[90\]"):
         fitted.predict(level=[90])
+    with pytest.raises(DataError, match=r"level as a list such as \[80\], got 80"):
+        fitted.predict(level=80)
 
 
 def test_predict_goes_on_from_other_data(fitted):
@@ -178,6 +180,59 @@ def test_evaluate_uses_the_fitted_model_on_what_is_new(monkeypatch):
         model.evaluate(data, 3, 4)
 
 
+def test_backtest_trains_a_fresh_model(backtest):
+    epochs = []
+    model = small()
+    scores = model.backtest(two_series(), 3, 2, progress=lambda *args: epochs.append(args[0]))
+    errors = (backtest["LSTM"] - backtest["y"]).abs()
+    assert scores["LSTM"]["mae"] == pytest.approx(errors.mean())
+    assert epochs == [1, 2] and not hasattr(model, "model_")
+
+
+def test_evaluate_reports_the_training_of_a_fresh_model():
+    data, epochs = noisy(), []
+    model = small().fit(data.iloc[:71])
+    model.evaluate(data, 3, progress=lambda *args: epochs.append(args[0]))
+    assert epochs == []
+    model.evaluate(data, 4, progress=lambda *args: epochs.append(args[0]))
+    assert epochs == [1, 2]
+
+
+def test_renamed_training_data_are_recognised(monkeypatch):
+    model = small().fit(noisy().iloc[:71])
+    monkeypatch.setattr(Forecaster, "backtest", lambda *args, **kwargs: "fresh")
+    renamed = noisy().assign(unique_id="z")
+    assert model.evaluate(renamed, 4) == "fresh"
+    assert model.evaluate(renamed.iloc[:71], 2) == "fresh"
+    assert model.evaluate(renamed, 3) != "fresh"  # begins behind what was seen
+    assert model.evaluate(renamed.assign(y=renamed["y"] + 1), 4) != "fresh"  # other values
+
+
+def test_mase_is_over_the_same_windows_for_every_model():
+    t = np.arange(30)
+    flat = np.full(30, 2.0)
+    series = check_series(
+        pd.concat(
+            pd.DataFrame({"unique_id": name, "ds": t, "y": y})
+            for name, y in (("moves", t % 2 + 0.0), ("flat", flat))
+        )
+    )
+    rows = [
+        {"unique_id": name, "ds": 29, "cutoff": 28, "y": y}
+        | {"LSTM": y + miss, "Naive": y + 1, "SeasonalNaive": y, "Linear": y}
+        for name, y, miss in (("moves", 1.0, 0.5), ("flat", 2.0, 0.0))
+    ]
+    assert cutoffs(series, 1, 1, 1).tolist() == [[29], [29]]
+    scores = score(pd.DataFrame(rows), series, 1, [])
+    # The flat series would be an error of 0 for the LSTM and left out for Naive.
+    assert scores["LSTM"]["mase"] == 0.5 and scores["Naive"]["mase"] == 1.0
+
+
+def test_evaluate_of_series_too_short_for_the_linear_forecast(fitted):
+    with pytest.raises(DataError, match="8 \\+ 3 steps there.*'new', has 10;"):
+        fitted.evaluate(planted(13, "new", start="2023-01-01"), n_windows=1)
+
+
 # -- the same twice, and no traces -----------------------------------------------------------
 
 
@@ -218,6 +273,33 @@ def test_interrupt_keeps_the_best_weights():
     pd.testing.assert_frame_equal(model.predict(), whole.predict())
 
 
+def test_interrupt_ends_a_backtest():
+    def stop(epoch, epochs, loss):
+        raise KeyboardInterrupt
+
+    for call in (small().cross_validation, small().backtest):
+        with pytest.raises(KeyboardInterrupt):
+            call(noisy(), 2, progress=stop)
+
+
+def test_failed_fit_changes_nothing():
+    def fail(epoch, epochs, loss):
+        raise RuntimeError("no more")
+
+    model = small()
+    with pytest.raises(RuntimeError, match="no more"):
+        model.fit(noisy(), progress=fail)
+    assert not [name for name in vars(model) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        model.predict()
+    model.fit(noisy())
+    before, kept = model.predict(), dict(vars(model))
+    with pytest.raises(RuntimeError, match="no more"):
+        model.fit(two_series(), progress=fail)
+    assert all(vars(model)[name] is value for name, value in kept.items())
+    pd.testing.assert_frame_equal(model.predict(), before, check_exact=True)
+
+
 def test_progress_and_early_stopping():
     seen = []
     model = small(epochs=60, patience=3, learning_rate=0.5)
@@ -231,12 +313,12 @@ def test_progress_and_early_stopping():
 def test_every_batch_has_one_shape(monkeypatch):
     shapes = set()
 
-    def spy(model, quantiles, plan, num_windows, gather, *rest):
+    def spy(model, quantiles, plan, num_windows, gather, *rest, **options):
         def watched(index):
             shapes.add(index.shape)
             return gather(index)
 
-        return train(model, quantiles, plan, num_windows, watched, *rest)
+        return train(model, quantiles, plan, num_windows, watched, *rest, **options)
 
     monkeypatch.setattr(module, "train", spy)
     small().fit(noisy())
@@ -263,6 +345,13 @@ def test_save_and_load(tmp_path, zone):
             again.evaluate(noisy())
 
 
+def test_hyper_parameters_in_a_file_are_checked():
+    model = small().fit(noisy())
+    other = small(dropout=2.0)
+    with pytest.raises(DataError, match="dropout must"):
+        other._set_state(model._get_state())
+
+
 # -- what is refused -------------------------------------------------------------------------
 
 
@@ -273,12 +362,17 @@ def test_before_fit():
 
 
 def test_hyper_parameters_are_checked_together():
-    model = Forecaster(0, level=(80, 120), dropout=1.0, units=2.5, val_size=0)
+    model = Forecaster(0, level=(80, 120), dropout=1.0, units=2.5, val_size=0, log=1)
     with pytest.raises(DataError) as caught:
         model.fit(noisy())
     text = str(caught.value)
-    for part in ("h must", "level must", "dropout must", "units must", "val_size must"):
+    for part in ("h must", "level must", "dropout must", "units must", "val_size must", "log"):
         assert part in text
+    for name, value in [("seed", None), ("seed", -1), ("dropout", "x"), ("level", ("a",))]:
+        with pytest.raises(DataError, match=f"{name} must .* got"):
+            small(**{name: value}).fit(noisy())
+    with pytest.raises(DataError, match="val_size must be an integer of 5 or more, got 4"):
+        Forecaster(np.int64(5), val_size=4).fit(noisy())
     with pytest.raises(DataError, match="level must hold .* got 80"):
         small(level=80).fit(noisy())
     with pytest.raises(DataError, match="val_size must be an integer of 3 or more, got 2"):
@@ -299,6 +393,31 @@ def test_short_series_is_named():
         small().cross_validation(planted(), 0)
 
 
+def test_few_short_series_do_not_shrink_the_window_of_all():
+    long = planted(300).assign(unique_id="long")
+    data = pd.concat([long, planted(8, "short")])
+    model = Forecaster(2, season_length=4, **SMALL)
+    with pytest.raises(DataError, match="1 of 2 \\('short'\\); leave these out or pass input_size"):
+        model.fit(data)
+    assert model.fit(long).input_size_ >= 4
+    model = Forecaster(2, 2, season_length=4, **SMALL).fit(data)
+    assert model.input_size_ == 2
+    # Where most are short there is nothing to protect.
+    data = pd.concat([long, planted(8, "short"), planted(9, "short too")])
+    assert Forecaster(2, season_length=4, **SMALL).fit(data).input_size_ < 4
+
+
+def test_series_that_stand_still_leave_the_others_alone():
+    rng = np.random.default_rng(0)
+    y = {f"steady {i}": rng.normal(1000, 50, 60) for i in range(5)}
+    y |= {f"still {i}": np.where(np.arange(60) % 30 < 20, 0.0, 500.0) for i in range(5)}
+    data = pd.concat(pd.DataFrame({"unique_id": k, "ds": range(60), "y": v}) for k, v in y.items())
+    table = Forecaster(4, 8, **SMALL).fit(data).predict()
+    steady = table[table["unique_id"].str.startswith("steady")]
+    assert steady["LSTM"].between(850, 1150).all()
+    assert (steady["LSTM-hi-95"] - steady["LSTM-lo-95"]).max() < 2000
+
+
 def test_shortest_possible_series():
     assert len(Forecaster(3, **SMALL).fit(planted(8)).predict()) == 3
 
@@ -316,29 +435,3 @@ def test_logarithm():
     model = small(log=True).fit(positive)
     with pytest.raises(DataError, match="series 'a' has a y of 0; fit with log=False"):
         model.predict(planted(20).assign(y=lambda t: t["y"].where(t["y"] > 9, 0.0)))
-
-
-# -- plot ------------------------------------------------------------------------------------
-
-
-def test_plot(tmp_path, fitted, backtest):
-    figure = plot_forecast(two_series(), fitted.predict())
-    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["95 % interval", "80 % interval", "history", "LSTM (median)"]
-    line = figure.axes[0].lines[0].get_ydata()
-    assert line[-1] == planted()["y"].iloc[-1] and len(line) == 60
-    figure.savefig(tmp_path / "a.png")
-    assert (tmp_path / "a.png").stat().st_size > 10_000
-
-
-def test_plot_of_a_backtest(backtest):
-    with pytest.raises(DataError, match="pass one window"):
-        plot_forecast(two_series(), backtest)
-    one = backtest[backtest.groupby("unique_id")["cutoff"].transform("max") == backtest["cutoff"]]
-    figure = plot_forecast(two_series(), one)
-    assert len(figure.axes[0].lines[0].get_ydata()) == 57
-    with pytest.raises(DataError, match="no series 'a'"):
-        plot_forecast(planted(name="z"), one)
-    with pytest.raises(DataError, match="no column 'LSTM'"):
-        plot_forecast(planted(), planted())

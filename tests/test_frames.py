@@ -55,6 +55,18 @@ def test_plain_numbers_count_from_zero(data):
     assert series.future(0, 2).tolist() == [3, 4]
 
 
+def test_whole_floats_are_integer_ids():
+    rows = pd.concat([table(), table()]).assign(unique_id=[7.0] * 6 + [7.5] * 6)
+    assert check_series(rows).ids == [7, "7.5"]
+
+
+def test_checked_series_are_taken_as_they_are():
+    series = check_series(table())
+    assert check_series(series, freq="MS") is series
+    with pytest.raises(DataError, match="'ME' does not fit"):
+        check_series(series, freq="ME")
+
+
 def test_mixed_rows_keep_first_appearance_and_ids():
     rows = pd.concat([table(name=7), table(5, name="b")], ignore_index=True)
     rows = rows.sort_values("ds", ascending=True, kind="stable")
@@ -95,7 +107,7 @@ def test_integer_steps():
 @pytest.mark.parametrize(
     ("freq", "season"),
     [("ME", 12), ("MS", 12), ("h", 24), ("D", 7), ("W-SUN", 52), ("QS-OCT", 4), ("B", 5)]
-    + [("15min", 1), ("YS", 1), ("2h", 12), ("5h", 1), (1, 1)],
+    + [("15min", 1), ("YS", 1), ("2h", 12), ("5h", 1), (1, 1), ("bh", 8), ("BQE", 4)],
 )
 def test_season_length(freq, season):
     assert season_length_of(freq) == season
@@ -190,7 +202,8 @@ def test_frequency_cannot_be_told():
 
 @pytest.mark.parametrize(
     ("freq", "part"),
-    [("fortnight", "'fortnight' is no pandas offset name"), (1, "ds holds dates"), ([], "got []")],
+    [("fortnight", "'fortnight' is no pandas offset name"), (1, "ds holds dates"), ([], "got []")]
+    + [(pd.offsets.MonthBegin(), "expected a pandas offset name")],
 )
 def test_bad_frequency(freq, part):
     assert part in message(table(), freq=freq)
@@ -216,6 +229,14 @@ def test_values_not_numbers():
     frame.loc[1, "y"] = "n/a"
     assert "y is not a number in row 1 ('n/a')" in message(frame)
     assert "complex128" in message(table().assign(y=1j))
+    assert "timedelta64" in message(table().assign(y=pd.Timedelta("1h")))
+    assert "datetime64" in message(table().assign(y=pd.Timestamp("2024-01-01")))
+
+
+def test_time_zone_without_a_name():
+    gettz = pytest.importorskip("dateutil.tz").gettz
+    frame = table().assign(ds=lambda t: t["ds"].dt.tz_localize(gettz("Europe/Berlin")))
+    assert "no name" in message(frame)
 
 
 def test_empty_id():

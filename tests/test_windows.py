@@ -73,12 +73,25 @@ def test_scale_takes_out_size():
     np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e12])
-def test_scale_of_a_window_that_stands_still(value):
+@pytest.mark.parametrize(
+    ("value", "log", "spread"),
+    [(0.0, False, 1.0), (0.1, False, 0.01), (-1e12, False, 1e11), (1.0, True, 0.1)],
+)
+def test_scale_of_a_window_that_stands_still(value, log, spread):
     x = np.full((1, 9), value)
+    x[0, 3] *= 1 + 1e-13  # rounding noise
+    scale = WindowScale.fit(x, log=log)
+    assert scale.still.tolist() == [[True]]
+    np.testing.assert_allclose(scale.spread, [[spread]])
+    np.testing.assert_allclose(scale.undo(scale.apply(x)), x)
+
+
+@pytest.mark.parametrize("unit", [1e-40, 1.0, 1e40])
+def test_what_stands_still_has_no_unit(unit):
+    x = unit * np.array([[0.0, 0.0, 1.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
     scale = WindowScale.fit(x)
-    assert scale.spread.tolist() == [[1.0]]
-    assert scale.undo(scale.apply(x)).tolist() == x.tolist()
+    assert scale.still.tolist() == [[False], [True]]
+    np.testing.assert_allclose(scale.spread[:, 0] / unit, [np.sqrt(3) / 4, 0.5])
 
 
 def test_log_scale_does_not_overflow():

@@ -14,6 +14,8 @@ from longshort.cli._common import Data, Epochs, IdCol, Json, Seed, TargetCol, Ti
 if TYPE_CHECKING:
     import pandas as pd
 
+    from longshort.data import SeriesSet
+
 Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.", min=1)]
 Freq = Annotated[
     str | None,
@@ -65,15 +67,17 @@ def forecast(
     common.check_target(plot, "--plot", (".png", ".svg", ".pdf"))
     common.check_target(model, "--model")
     task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
-    table = common.read_series(data, id_col, time_col, target_col)
+    from longshort.data import check_series
+
+    series = check_series(common.read_series(data, id_col, time_col, target_col), freq=task.freq)
 
     # The test first: it is what finds out that the data are too short.
     scores = {}
     if n_windows:
         with common.progress_bar("testing") as progress:
-            scores = backtest(task, table, n_windows, progress)
+            scores = task.backtest(series, n_windows, progress=progress)
     with common.progress_bar("training") as progress:
-        task.fit(table, progress=progress)
+        task.fit(series, progress=progress)
     result = task.predict()
 
     # The model first: it took longest to make.
@@ -82,7 +86,7 @@ def forecast(
     if output is not None:
         common.write_table(result, output)
     if plot is not None:
-        draw(table, result, plot)
+        draw(series, result, plot)
 
     if as_json:
         common.print_json(
@@ -104,18 +108,6 @@ def forecast(
     written = [str(path) for path in (output, plot, model) if path is not None]
     if written:
         typer.echo(f"\nWritten: {', '.join(written)}")
-
-
-def backtest(task: Any, table: Any, n_windows: int, progress: Any) -> dict[str, dict[str, float]]:
-    """Score a fresh model of the same kind on the last windows, trained on what is before them."""
-    from longshort.data import check_series
-    from longshort.data._frequency import season_length_of
-    from longshort.tasks._backtest import score
-
-    series = check_series(table, freq=task.freq)
-    windows = task.cross_validation(series, n_windows, progress=progress)
-    season = task.season_length or season_length_of(series.freq)
-    return score(windows, series, season, task.level)
 
 
 def make_forecaster(
@@ -154,10 +146,10 @@ def parse_level(text: str) -> tuple[int | float, ...]:
     return tuple(int(number) if number == int(number) else number for number in numbers)
 
 
-def draw(history: pd.DataFrame, result: pd.DataFrame, path: Path) -> None:
+def draw(history: SeriesSet, result: pd.DataFrame, path: Path) -> None:
     """Draw the forecast to a file, without a display."""
+    from longshort.tasks import plot_forecast
     from longshort.tasks._files import write_file
-    from longshort.tasks._plot import plot_forecast
 
     figure = plot_forecast(history, result)
     kind = path.suffix[1:].lower()

@@ -13,7 +13,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longshort._errors import DataError
-from longshort.data._frequency import Freq, check_freq, future_index, infer_freq, off_grid
+from longshort.data._frequency import (
+    Freq,
+    check_freq,
+    future_index,
+    infer_freq,
+    off_grid,
+    show_time,
+)
 
 Array = NDArray[np.float64]
 
@@ -122,7 +129,7 @@ def check_series(data: Any, *, freq: Freq | None = None, min_length: int = 1) ->
     """
     if isinstance(data, SeriesSet):
         series = data
-        if freq is not None:
+        if freq is not None and freq != series.freq:
             series = check_series(data.frame(), freq=freq)
         _check_lengths(series, min_length)
         return series
@@ -227,10 +234,15 @@ def _read_ids(table: pd.DataFrame, faults: list[str]) -> tuple[list[str | int], 
     if len(empty):
         faults.append(f"unique_id is empty in {_rows(empty)}")
     codes, unique = pd.factorize(column.astype(object), use_na_sentinel=False)
-    ids = [int(u) if isinstance(u, int | np.integer) else str(u) for u in unique]
+    # A csv reader makes whole numbers floats where one is missing: 1.0 is the series 1.
+    ids = [int(u) if _is_whole(u) else str(u) for u in unique]
     if len(set(ids)) < len(ids):
         faults.append("unique_id mixes types that read the same as text; make them all text")
     return ids, codes.astype(np.intp)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) or isinstance(value, float) and value.is_integer()
 
 
 def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
@@ -241,6 +253,7 @@ def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
     if isinstance(kind, pd.PeriodDtype):
         return pd.Index(column.dt.to_timestamp())
     if pd.api.types.is_datetime64_any_dtype(kind):
+        _check_zone(column.dt.tz, faults)
         return pd.DatetimeIndex(column)
     if pd.api.types.is_integer_dtype(kind):
         return pd.Index(column.fillna(0).to_numpy(np.int64))
@@ -262,12 +275,21 @@ def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
     return pd.DatetimeIndex(parsed)
 
 
+def _check_zone(zone: Any, faults: list[str]) -> None:
+    """Refuse a time zone that a file could not name, such as dateutil's."""
+    try:
+        pd.Timestamp(0, tz=None if zone is None else str(zone))
+    except (KeyError, ValueError):
+        faults.append(
+            f"ds has the time zone {zone}, which has no name; use one that has, for instance "
+            "ds.dt.tz_convert('Europe/Berlin')"
+        )
+
+
 def _read_values(
     column: pd.Series, ids: list[str | int], codes: NDArray[np.intp], faults: list[str]
 ) -> Array:
-    if pd.api.types.is_complex_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(
-        column.dtype
-    ):
+    if column.dtype.kind in "cmM":  # complex numbers, time spans, times
         faults.append(f"y holds {column.dtype} values; expected numbers")
         return np.zeros(len(column))
     numbers = pd.to_numeric(column, errors="coerce")
@@ -329,12 +351,6 @@ def _check_lengths(series: SeriesSet, least: int) -> None:
             f"data: expected at least {least} steps in every series, got fewer in {shown}{more}; "
             "give longer series, leave these out, or make h or input_size smaller."
         )
-
-
-def show_time(value: Any) -> str:
-    """Return a timestamp without a midnight, or an integer, as text."""
-    text = str(value)
-    return text.removesuffix(" 00:00:00")
 
 
 def _rows(rows: NDArray[np.intp]) -> str:

@@ -16,20 +16,17 @@ Freq = str | int
 
 # Steps in a season by the first part of a pandas offset name, as M4 and Nixtla count them.
 _SEASONS = {
-    **dict.fromkeys(("h", "H", "BH", "bh"), 24),
-    **dict.fromkeys(("D",), 7),
-    **dict.fromkeys(("B", "C"), 5),
-    **dict.fromkeys(("W",), 52),
-    **dict.fromkeys(("M", "MS", "ME", "BMS", "BME", "BM"), 12),
-    **dict.fromkeys(("Q", "QS", "QE", "BQS", "BQE", "BQ"), 4),
+    **{"h": 24, "bh": 8, "D": 7, "B": 5, "C": 5, "W": 52},
+    **dict.fromkeys(("MS", "ME", "BMS", "BME"), 12),
+    **dict.fromkeys(("QS", "QE", "BQS", "BQE"), 4),
 }
 
 
 def season_length_of(freq: Freq) -> int:
     """Return the usual number of steps in a season, 1 where there is none.
 
-    Hours 24, days 7, business days 5, weeks 52, months 12, quarters 4. Of several units (`"2h"`)
-    the whole number of steps, if there is one.
+    Hours 24, business hours 8, days 7, business days 5, weeks 52, months 12, quarters 4. Of
+    several units (`"2h"`) the whole number of steps, if there is one.
 
     >>> season_length_of("MS"), season_length_of("2h"), season_length_of("YS"), season_length_of(1)
     (12, 12, 1, 1)
@@ -45,7 +42,7 @@ def season_length_of(freq: Freq) -> int:
 def check_freq(freq: Any, times: pd.Index) -> Freq:
     """Return `freq` as a step that fits `times`, or raise a DataError."""
     counts = not isinstance(times, pd.DatetimeIndex)
-    if isinstance(freq, bool) or not isinstance(freq, int | np.integer | str | pd.DateOffset):
+    if isinstance(freq, bool) or not isinstance(freq, int | np.integer | str):
         raise DataError(
             f"freq: expected a pandas offset name such as 'MS' or an integer, got {freq!r}."
         )
@@ -116,15 +113,17 @@ def off_grid(times: pd.Index, freq: Freq) -> str | None:
     at = int(wrong[0])
     if at == 0:
         return f"{times[0]} is not on the frequency {freq!r}"
+    before = show_time(times[at - 1])
     if times[at] < expected[at]:
         return (
-            f"irregular timestamps: after {_show(times[at - 1])} comes {_show(times[at])} where "
-            f"{_show(expected[at])} was expected (freq={freq!r}); pass the right freq or resample"
+            f"irregular timestamps: after {before} comes {show_time(times[at])} where "
+            f"{show_time(expected[at])} was expected (freq={freq!r}); pass the right freq or "
+            "resample"
         )
     missing = _missing(expected[at], times[at], freq)
     return (
-        f"{missing} step{'s' * (missing != 1)} missing after {_show(times[at - 1])} "
-        f"(freq={freq!r}, next is {_show(times[at])}); fill the gap, for instance with "
+        f"{missing} step{'s' * (missing != 1)} missing after {before} "
+        f"(freq={freq!r}, next is {show_time(times[at])}); fill the gap, for instance with "
         ".asfreq(freq).interpolate(), or pass the right freq"
     )
 
@@ -150,5 +149,6 @@ def _missing(expected: Any, actual: Any, freq: Freq) -> int:
     return max(1, len(pd.date_range(expected, actual, freq=freq, inclusive="left")))
 
 
-def _show(value: Any) -> str:
+def show_time(value: Any) -> str:
+    """Return a timestamp without a midnight, or an integer, as text."""
     return str(value).removesuffix(" 00:00:00")

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+STILL_SPREAD = 0.1  # of a window that does not move, as a share of its level
+
 
 class Windows:
     """All windows of `input_size` inputs and `h` targets that lie inside given stretches of series.
@@ -89,18 +91,21 @@ class WindowScale:
     Attributes:
         level: (N, 1), the last input.
         spread: (N, 1), see `fit`.
+        still: (N, 1), whether the window does not move, so that its spread says nothing.
         log: Whether y is taken to its logarithm first.
     """
 
     level: Array
     spread: Array
+    still: NDArray[np.bool_]
     log: bool = False
 
     @classmethod
     def fit(cls, x: Array, *, log: bool = False) -> WindowScale:
         """Measure the windows `x` (N, L): level the last value, spread the standard deviation.
 
-        A window that does not move has the spread 1.
+        A window that does not move has a tenth of its level as its spread (of log y: 0.1); where
+        that is 0 too there is no unit to be had, and it has 1.
 
         >>> scale = WindowScale.fit(np.array([[1.0, 3.0]]))
         >>> scale.apply(np.array([[1.0, 3.0, 5.0]])).tolist()
@@ -109,9 +114,11 @@ class WindowScale:
         z = np.log(x) if log else x
         level = z[:, -1:]
         spread = z.std(axis=1, keepdims=True)
-        # Below 1e-9 of the level the spread is rounding noise, and dividing by it blows up.
-        still = spread <= 1e-9 * np.maximum(np.abs(level), 1e-30)
-        return cls(level, np.where(still, 1.0, spread), log)
+        size = np.ones_like(level) if log else np.abs(x).max(axis=1, keepdims=True)
+        # Below this the spread is rounding noise, and dividing by it blows up.
+        still = spread <= 1e-9 * size
+        instead = np.where(size == 0, 1.0, STILL_SPREAD * size)
+        return cls(level, np.where(still, instead, spread), still, log)
 
     def apply(self, y: Array) -> Array:
         """Scale `y` (N, any)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -107,7 +108,7 @@ def lstm(
     bias: Tensor | None = None,
     *,
     mask: Tensor | None = None,
-    initial_state: tuple[Tensor, Tensor] | None = None,
+    initial_state: Sequence[Tensor] | None = None,
     x_dropout: Tensor | None = None,
     h_dropout: Tensor | None = None,
     reverse: bool = False,

@@ -3,6 +3,7 @@
 from longshort.tasks._base import Task
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
+from longshort.tasks._plot import plot_forecast
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
-__all__ = ["Forecaster", "SequenceClassifier", "Task", "load"]
+__all__ = ["Forecaster", "SequenceClassifier", "Task", "load", "plot_forecast"]

@@ -13,8 +13,8 @@ from longshort._errors import DataError
 from longshort.data._frames import SeriesSet
 from longshort.data._windows import Windows
 from longshort.tasks import _metrics as metrics
-from longshort.tasks._baselines import NLinear, naive, seasonal_naive
-from longshort.tasks._linear_path import MAX_FIT_WINDOWS, batches, thin
+from longshort.tasks._baselines import naive, seasonal_naive
+from longshort.tasks._linear_path import fit_path
 
 Array = NDArray[np.float64]
 
@@ -69,8 +69,15 @@ class Baselines:
     def __init__(self, train: SeriesSet, h: int, input_size: int, season_length: int, seed: int):
         self.h, self.input_size, self.season_length = h, input_size, season_length
         windows = Windows(train.values, input_size, h)
-        index = thin(len(windows), MAX_FIT_WINDOWS, np.random.default_rng(seed))
-        self.linear = NLinear().fit(batches(windows, index))
+        if len(windows) == 0:
+            longest = max(range(len(train)), key=lambda i: len(train.values[i]))
+            raise DataError(
+                f"backtest: the linear forecast beside the model is fitted on what comes before "
+                f"the first window and needs input_size + h = {input_size} + {h} steps there, but "
+                f"the longest series, {train.ids[longest]!r}, has {len(train.values[longest])}; "
+                "give longer series, or make n_windows or step_size smaller."
+            )
+        self.linear = fit_path(windows, 1e-3, False, np.random.default_rng(seed))
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""
@@ -111,17 +118,17 @@ def score(
     """Score a backtest: for the model and each baseline a dict of metrics.
 
     `mase` is the mean over windows and series, each scaled by its own history before the cutoff
-    (windows whose history does not move are left out); the others are over all forecasts at once.
+    (windows whose history does not move are left out, for every model); the others are over all
+    forecasts at once.
     """
     result = {}
     y = backtest["y"].to_numpy()
-    windows = list(_windows(backtest, series))
+    windows = _scaled_windows(backtest, series, season_length)
     for name in (MODEL, *BASELINES):
         f = backtest[name].to_numpy()
-        scaled = np.array([metrics.mase(y[r], f[r], x, season_length) for r, x in windows])
-        finite = scaled[np.isfinite(scaled)]
+        scaled = [metrics.mae(y[rows], f[rows]) / scale for rows, scale in windows]
         result[name] = {
-            "mase": float(finite.mean()) if len(finite) else float("nan"),
+            "mase": float(np.mean(scaled)) if scaled else float("nan"),
             "smape": metrics.smape(y, f),
             "mae": metrics.mae(y, f),
             "rmse": metrics.rmse(y, f),
@@ -138,11 +145,47 @@ def score(
     return result
 
 
-def _windows(backtest: pd.DataFrame, series: SeriesSet) -> Any:
-    """Yield (rows, history) for each series and cutoff."""
+def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> bool:
+    """Say whether a window that begins at `first` (S,) overlaps the training data.
+
+    Of those only `tail` is kept, the last values of each series. A series was seen in training if
+    its `unique_id` is there, or if its values at the times of a tail are that tail; it overlaps
+    if a window begins before that one's end. Under another name and without its last values it
+    is not recognised.
+    """
+    zones = [getattr(one.times[0], "tz", None) for one in (series, tail)]
+    if (zones[0] is None) != (zones[1] is None):
+        raise DataError(
+            f"data: ds has the time zone {zones[0]}, but the training data had {zones[1]}; "
+            "use tz_localize to give both one, or none."
+        )
+    ends = {name: t[-1] for name, t in zip(tail.ids, tail.times, strict=True)}
+    tails: dict[Any, set[bytes]] = {}
+    for name, y in zip(tail.ids, tail.values, strict=True):
+        tails.setdefault(ends[name], set()).add(y.tobytes())
+    length = len(tail.values[0])
+    for name, t, y, cut in zip(series.ids, series.times, series.values, first, strict=True):
+        if name in ends and t[cut] <= ends[name]:
+            return True
+        for end, known in tails.items():
+            stop = int(t.searchsorted(end, side="right"))
+            if length <= stop and t[cut] <= end == t[stop - 1]:
+                if y[stop - length : stop].tobytes() in known:
+                    return True
+    return False
+
+
+def _scaled_windows(
+    backtest: pd.DataFrame, series: SeriesSet, season_length: int
+) -> list[tuple[NDArray[np.intp], float]]:
+    """Return (rows, scale of the history) for each series and cutoff that moved before it."""
     where = {name: i for i, name in enumerate(series.ids)}
     groups = backtest.groupby(["unique_id", "cutoff"], sort=False).indices
+    result = []
     for (name, cutoff), rows in groups.items():
         i = where[name]
         end = int(series.times[i].searchsorted(cutoff, side="right"))
-        yield rows, series.values[i][:end]
+        scale = metrics.seasonal_scale(series.values[i][:end], season_length)
+        if scale > 0:
+            result.append((rows, scale))
+    return result

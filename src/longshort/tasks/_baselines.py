@@ -1,4 +1,4 @@
-"""Forecasts that a network has to beat: naive, seasonal naive, drift and a linear map.
+"""Forecasts that a network has to beat: naive, seasonal naive and a linear map.
 
 Each takes input windows x (N, L) and returns forecasts (N, H).
 """
@@ -14,6 +14,10 @@ from longshort._errors import NotFittedError
 from longshort.data._windows import WindowScale
 
 Array = NDArray[np.float64]
+
+# Scaled targets beyond this say that a window hardly moved before a jump. Unbounded, a handful of
+# them would be all of a sum of squares, and all of a validation loss.
+MAX_RESIDUAL = 10.0
 
 
 def naive(x: Array, h: int) -> Array:
@@ -36,25 +40,14 @@ def seasonal_naive(x: Array, h: int, season_length: int) -> Array:
     return x[:, length - m + np.arange(h) % m]
 
 
-def drift(x: Array, h: int) -> Array:
-    """Go on along the line from the first to the last value of the window.
-
-    `f[k] = x[-1] + (k + 1) (x[-1] - x[0]) / (L - 1)`.
-
-    >>> drift(np.array([[1.0, 2.0, 3.0]]), 2).tolist()
-    [[4.0, 5.0]]
-    """
-    slope = (x[:, -1:] - x[:, :1]) / max(x.shape[1] - 1, 1)
-    return x[:, -1:] + slope * np.arange(1, h + 1)
-
-
 class NLinear:
     """One linear map from the input window to all h steps, fitted in closed form.
 
     `f = last + spread * (z W + b)` with `z = (x - last) / spread`: NLinear of Zeng et al. (2023,
     "Are Transformers Effective for Time Series Forecasting?", section 4), with a ridge penalty
     instead of gradient descent. The division by the window's spread lets one map serve series of
-    different size.
+    different size. A window that does not move is repeated, and teaches nothing; one whose scaled
+    targets go beyond `MAX_RESIDUAL` weighs less, so that its error counts as one of that size.
 
     Args:
         ridge: Penalty, as a share of the mean of the diagonal of `z' z`.
@@ -76,9 +69,11 @@ class NLinear:
         cross: Array | float = 0.0
         for x, y in batches:
             scale = WindowScale.fit(x, log=self.log)
-            z = self._design(scale.apply(x))
-            gram = gram + z.T @ z
-            cross = cross + z.T @ scale.apply(y)
+            z, target = self._design(scale, x), scale.apply(y)
+            furthest = np.abs(target).max(axis=1, keepdims=True)
+            weighted = z * np.minimum(1.0, MAX_RESIDUAL / np.maximum(furthest, 1.0)) ** 2
+            gram = gram + weighted.T @ z
+            cross = cross + weighted.T @ target
         if np.ndim(gram) == 0:
             raise ValueError("NLinear: expected at least one batch of windows, got none.")
         gram = np.asarray(gram)
@@ -93,9 +88,10 @@ class NLinear:
         if not hasattr(self, "coef_"):
             raise NotFittedError("NLinear: call fit before predict.")
         scale = WindowScale.fit(x, log=self.log)
-        return scale.undo(self._design(scale.apply(x)) @ self.coef_)
+        return scale.undo(self._design(scale, x) @ self.coef_)
 
     @staticmethod
-    def _design(z: Array) -> Array:
+    def _design(scale: WindowScale, x: Array) -> Array:
         # The last scaled value is 0 in every window; its place holds the constant.
-        return np.concatenate([z[:, :-1], np.ones((len(z), 1))], axis=1)
+        z = np.concatenate([scale.apply(x)[:, :-1], np.ones((len(x), 1))], axis=1)
+        return np.where(scale.still, 0.0, z)

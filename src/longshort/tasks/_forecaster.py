@@ -16,13 +16,14 @@ from longshort.data._windows import Windows, WindowScale
 from longshort.tasks import _backtest as bt
 from longshort.tasks._base import Task
 from longshort.tasks._baselines import NLinear
+from longshort.tasks._forecaster_params import check_params
 from longshort.tasks._linear_path import (
-    MAX_FIT_WINDOWS,
-    batches,
     choose_path,
-    default_input_sizes,
+    fit_path,
+    left_over,
     start_quantiles,
     thin,
+    window_choices,
 )
 from longshort.tasks._quantile_net import (
     Progress,
@@ -37,9 +38,6 @@ from longshort.tasks._quantile_net import (
 Array = NDArray[np.float64]
 
 MAX_VAL_WINDOWS = 1_000
-# Scaled errors beyond this say that a window stood still before a jump; unclipped, a handful of
-# them would be all of the validation loss.
-MAX_RESIDUAL = 10.0
 
 
 class Forecaster(Task):
@@ -56,7 +54,9 @@ class Forecaster(Task):
     loss of the median and of both ends of each interval. The head sums softplus terms, so that
     quantiles never cross. Training stops on a validation part at the end of the training data;
     the untrained network (the linear part with the spread of its own rolling errors) takes part
-    in that contest.
+    in that contest. Window, logarithm, penalty and spread of the linear part are chosen by
+    rolling forecasts inside all of the training data, the validation part too: the first of
+    `losses_` is a little too good, and no loss there is an estimate of the error to come.
 
     Args:
         h: Steps to forecast.
@@ -149,14 +149,14 @@ class Forecaster(Task):
             progress: Called after each epoch with (epoch, epochs, validation loss).
 
         Returns:
-            The fitted task itself. Ctrl-C during training keeps the best weights so far and warns.
+            The fitted task itself. Ctrl-C during training keeps the best weights so far and warns;
+            after any other exception the task is what it was before the call.
 
         Raises:
             DataError: The data or a hyper-parameter cannot be used.
         """
-        self._check_params()
-        series = check_series(data, freq=self.freq)
-        self._fit(series, progress)
+        check_params(self.get_params())
+        self._fit(check_series(data, freq=self.freq), progress, keep_best=True)
         return self
 
     def predict(
@@ -213,7 +213,7 @@ class Forecaster(Task):
         Raises:
             DataError: The data cannot be used, or are too short for so many windows.
         """
-        self._check_params()
+        check_params(self.get_params())
         series = check_series(data, freq=self.freq)
         step = self.h if step_size is None else step_size
         cuts = bt.cutoffs(series, self.h, n_windows, step)
@@ -223,29 +223,65 @@ class Forecaster(Task):
             if model is None or refit:
                 past = series.head(window.tolist())
                 model = type(self)(**self.get_params())
-                model._fit(past, progress)
+                model._fit(past, progress, keep_best=False)
                 beside = model._baselines(past)
             frames.append(model._window_frame(series, window, beside))
         return _in_order(frames, series)
 
-    def evaluate(
-        self, data: Any = None, n_windows: int = 3, step_size: int | None = None
+    def backtest(
+        self,
+        data: Any,
+        n_windows: int = 3,
+        step_size: int | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> dict[str, dict[str, float]]:
-        """Score forecasts of the last `n_windows` windows, beside the baselines.
+        """Score a fresh model on the last `n_windows` windows, beside the baselines.
 
-        A model is never scored on what it was trained on. Where `data` goes on after the training
-        data by all the windows (or holds other series), this fitted model is scored; otherwise a
-        fresh one is trained on what comes before the first window, as in `cross_validation`.
+        It has the same hyper-parameters and is trained on what comes before the first window, as
+        in `cross_validation`; this one is left as it is and need not be fitted.
 
         Args:
-            data: As in `fit`; None: the training data.
+            data: As in `fit`.
             n_windows: Windows, the last ending with the data.
             step_size: Steps from one cutoff to the next; None: h.
+            progress: As in `fit`.
 
         Returns:
             `{"LSTM": {...}, "Naive": {...}, "SeasonalNaive": {...}, "Linear": {...}}` with the
             metrics `mase`, `smape` (0 to 200), `mae`, `rmse`, and for the LSTM `pinball` and
             `coverage-LEVEL` (share inside the interval).
+
+        Raises:
+            DataError: The data cannot be used, or are too short for so many windows.
+        """
+        series = check_series(data, freq=self.freq)
+        table = self.cross_validation(series, n_windows, step_size, progress=progress)
+        return bt.score(table, series, self._season(series.freq), self.level)
+
+    def evaluate(
+        self,
+        data: Any = None,
+        n_windows: int = 3,
+        step_size: int | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, dict[str, float]]:
+        """Score this model on the last `n_windows` windows of new data, beside the baselines.
+
+        A model is never scored on what it was trained on: where a window overlaps the training
+        data, a fresh one is trained and scored instead, by `backtest`. A series counts as one of
+        training if it has the same `unique_id`, or another one and the same last `input_size_`
+        values at the same times; no more than these is kept of the training data in a file.
+
+        Args:
+            data: As in `fit`; None: the training data.
+            n_windows: Windows, the last ending with the data.
+            step_size: Steps from one cutoff to the next; None: h.
+            progress: As in `fit`; called only where a fresh model is trained.
+
+        Returns:
+            As `backtest` does.
 
         Raises:
             NotFittedError: `fit` was not called.
@@ -264,79 +300,67 @@ class Forecaster(Task):
         else:
             series = check_series(data, freq=self.freq_)
         cuts = bt.cutoffs(series, self.h, n_windows, step)
-        if self._has_seen(series, cuts[:, 0]):
-            table = self.cross_validation(series, n_windows, step)
-        else:
-            beside = self._baselines(series.head(cuts[:, 0].tolist()))
-            frames = [self._window_frame(series, window, beside) for window in cuts.T]
-            table = _in_order(frames, series)
-        return bt.score(table, series, self.season_length_, self.level)
+        if bt.has_seen(self.tail_, series, cuts[:, 0]):
+            return self.backtest(series, n_windows, step, progress=progress)
+        beside = self._baselines(series.head(cuts[:, 0].tolist()))
+        frames = [self._window_frame(series, window, beside) for window in cuts.T]
+        return bt.score(_in_order(frames, series), series, self.season_length_, self.level)
 
     # -- training ---------------------------------------------------------------------------
 
-    def _fit(self, series: SeriesSet, progress: Progress | None) -> None:
+    def _fit(self, series: SeriesSet, progress: Progress | None, *, keep_best: bool) -> None:
+        """Train, and change nothing of this task before the end."""
         h, rng = self.h, np.random.default_rng(self.seed)
-        self.freq_ = series.freq
-        season = self.season_length
-        self.season_length_ = season_length_of(series.freq) if season is None else season
-        sizes = self._input_sizes(series)
-        shortest = min(map(len, series.values))
-        val = self.val_size or max(h, shortest // 10)
+        season = self._season(series.freq)
+        val = self.val_size or max(h, min(map(len, series.values)) // 10)
         before_val = [len(y) - val for y in series.values]
-
-        path = choose_path(
-            series.values,
-            h,
-            self.season_length_,
-            input_sizes=sizes,
-            logs=self._logs(series),
-            seed=self.seed,
+        if self.input_size is None:
+            sizes = window_choices(series, h, season)
+        else:
+            sizes = [self.input_size]
+            check_series(series, min_length=self.input_size + h)
+        choice = choose_path(
+            series.values, h, season, input_sizes=sizes, logs=self._logs(series), seed=self.seed
         )
-        self.input_size_, self.log_ = path.input_size, path.log
-        training = Windows(series.values, path.input_size, h, last=before_val)
-        held = Windows(series.values, path.input_size, h, first=before_val)
+        length = choice.input_size
+        training = Windows(series.values, length, h, last=before_val)
+        held = Windows(series.values, length, h, first=before_val)
         if len(training) == 0:
             raise DataError(
                 f"data: training needs a series of input_size + h + val_size = "
-                f"{path.input_size} + {h} + {val} steps, but the longest has "
+                f"{length} + {h} + {val} steps, but the longest has "
                 f"{max(map(len, series.values))}; give longer series or make one of them smaller."
             )
-        self.path_ = self._fit_path(training, path.ridge, rng)
-        residuals = path.residuals
+        path = fit_path(training, choice.ridge, choice.log, rng)
+        residuals = choice.residuals
         if len(residuals) == 0:
-            residuals = self._residuals(*training.gather(thin(len(training), 2000, rng)))[1]
+            residuals = left_over(path, *training.gather(thin(len(training), 2000, rng)))[1]
         quantiles = quantiles_of(self.level)
-        self._build(start_quantiles(residuals, quantiles))
+        model = self._net(length, start_quantiles(residuals, quantiles))
         plan = TrainPlan(self.epochs, self.patience, self.batch_size, self.learning_rate, self.seed)
-        self.losses_ = train(
-            self.model_,
+        losses = train(
+            model,
             quantiles,
             plan,
             len(training),
-            lambda index: self._residuals(*training.gather(index)),
-            self._residuals(*held.gather(thin(len(held), MAX_VAL_WINDOWS, rng))),
+            lambda index: left_over(path, *training.gather(index)),
+            left_over(path, *held.gather(thin(len(held), MAX_VAL_WINDOWS, rng))),
             progress,
+            keep_best=keep_best,
         )
-        self.model_ = without_optimizer(self.model_)
         # The newest season counts most for the linear part; see the figures above.
-        self.path_ = self._fit_path(Windows(series.values, path.input_size, h), path.ridge, rng)
+        last = fit_path(Windows(series.values, length, h), choice.ridge, choice.log, rng)
+
+        self.freq_, self.season_length_ = series.freq, season
+        self.input_size_, self.log_ = length, choice.log
+        self.path_, self.losses_ = last, losses
         self.series_: SeriesSet | None = series
-        self.tail_ = series.tail(path.input_size)
+        self.tail_ = series.tail(length)
+        self.model_ = without_optimizer(model)
 
-    def _fit_path(self, windows: Windows, ridge: float, rng: np.random.Generator) -> NLinear:
-        index = thin(len(windows), MAX_FIT_WINDOWS, rng)
-        return NLinear(ridge, self.log_).fit(batches(windows, index))
-
-    def _residuals(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """Return scaled windows (N, L, 1) and what the linear part leaves over (N, H)."""
-        scale = WindowScale.fit(x, log=self.log_)
-        left = scale.apply(y) - scale.apply(self.path_.predict(x))
-        return scale.apply(x)[..., None], np.clip(left, -MAX_RESIDUAL, MAX_RESIDUAL)
-
-    def _build(self, start: Array | None) -> None:
-        self.model_ = build_net(
-            self.input_size_,
-            1,
+    def _net(self, input_size: int, start: Array | None) -> Any:
+        return build_net(
+            input_size,
             self.h,
             len(self.level),
             units=self.units,
@@ -347,14 +371,8 @@ class Forecaster(Task):
             start=start,
         )
 
-    def _input_sizes(self, series: SeriesSet) -> list[int]:
-        lengths = [len(y) for y in series.values]
-        if self.input_size is not None:
-            check_series(series, min_length=self.input_size + self.h)
-            return [self.input_size]
-        # Two windows of h steps (training and validation) and two values to look back on.
-        check_series(series, min_length=2 * self.h + 2)
-        return default_input_sizes(min(lengths), self.h, self.season_length_)
+    def _season(self, freq: Freq) -> int:
+        return season_length_of(freq) if self.season_length is None else self.season_length
 
     def _logs(self, series: SeriesSet) -> tuple[bool, ...]:
         positive = min(float(y.min()) for y in series.values) > 0
@@ -397,24 +415,14 @@ class Forecaster(Task):
         columns = self._columns(series, cuts, self.level) | beside.predict(series, cuts)
         return bt.forecast_frame(series, cuts, columns, backtest=True)
 
-    def _has_seen(self, series: SeriesSet, first: NDArray[np.intp]) -> bool:
-        """Say whether a window that begins at `first` overlaps the training data."""
-        zones = [getattr(one.times[0], "tz", None) for one in (series, self.tail_)]
-        if (zones[0] is None) != (zones[1] is None):
-            raise DataError(
-                f"data: ds has the time zone {zones[0]}, but the training data had {zones[1]}; "
-                "use tz_localize to give both one, or none."
-            )
-        ends = {name: t[-1] for name, t in zip(self.tail_.ids, self.tail_.times, strict=True)}
-        begins = {name: t[c] for name, t, c in zip(series.ids, series.times, first, strict=True)}
-        return any(name in ends and begin <= ends[name] for name, begin in begins.items())
-
     # -- arguments and state ----------------------------------------------------------------
 
     def _check_level(self, level: Sequence[int | float] | None) -> list[int | float]:
         own = list(self.level)
         if level is None:
             return own
+        if isinstance(level, str) or not isinstance(level, Sequence):
+            raise DataError(f"predict: expected level as a list such as [80], got {level!r}.")
         missing = [v for v in level if v not in own]
         if missing:
             raise DataError(
@@ -422,29 +430,6 @@ class Forecaster(Task):
                 "these or fit with other levels."
             )
         return [v for v in own if v in level]
-
-    def _check_params(self) -> None:
-        faults = []
-        whole = ("h", "units", "num_layers", "num_members", "epochs", "batch_size", "patience")
-        optional = ("input_size", "season_length", "val_size")
-        for name in (*whole, *optional):
-            value = getattr(self, name)
-            if value is None and name in optional:
-                continue
-            least = max(self.h, 1) if name == "val_size" and isinstance(self.h, int) else 1
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                faults.append(f"{name} must be an integer of {least} or more, got {value!r}")
-        if not 0 <= self.dropout < 1:
-            faults.append(f"dropout must be from 0 to below 1, got {self.dropout!r}")
-        if not self.learning_rate > 0:
-            faults.append(f"learning_rate must be above 0, got {self.learning_rate!r}")
-        level = list(self.level) if isinstance(self.level, Sequence) else []
-        if not level or len(set(level)) < len(level) or not all(0 < v < 100 for v in level):
-            faults.append(
-                f"level must hold different percents between 0 and 100, got {self.level!r}"
-            )
-        if faults:
-            raise DataError(f"Forecaster: {'; '.join(faults)}.")
 
     def _get_state(self) -> dict[str, Any]:
         return {
@@ -459,6 +444,7 @@ class Forecaster(Task):
         }
 
     def _set_state(self, state: dict[str, Any]) -> None:
+        check_params(self.get_params())
         self.freq_, self.season_length_ = state["freq"], state["season_length"]
         self.input_size_, self.log_ = state["input_size"], state["log"]
         self.losses_ = list(state["losses"])
@@ -470,7 +456,7 @@ class Forecaster(Task):
         if any(len(y) != self.input_size_ for y in self.tail_.values):
             raise ValueError(f"the tail is not {self.input_size_} steps long")
         self.series_ = None
-        self._build(None)
+        self.model_ = self._net(self.input_size_, None)
 
 
 def _in_order(frames: list[pd.DataFrame], series: SeriesSet) -> pd.DataFrame:

@@ -7,14 +7,18 @@ chosen with it, by rolling forecasts inside the training part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from longshort._errors import DataError
+from longshort.data._frames import SeriesSet, check_series
 from longshort.data._windows import Windows, WindowScale
-from longshort.tasks._baselines import NLinear
+from longshort.tasks._baselines import MAX_RESIDUAL, NLinear
+from longshort.tasks._metrics import seasonal_scale
 
 Array = NDArray[np.float64]
 
@@ -33,8 +37,9 @@ class PathChoice:
         log: Whether to work on logarithms.
         ridge: Penalty of the map.
         score: Mean absolute error over the rolling forecasts, each series scaled by its own
-            seasonal differences (a MASE).
-        residuals: (N, H), scaled errors `z - forecast` of these forecasts: out of sample.
+            seasonal differences (a MASE); infinite where the series are too short for any.
+        residuals: (N, H), scaled errors of these forecasts as `left_over` gives them: out of
+            sample.
     """
 
     input_size: int
@@ -56,33 +61,62 @@ def choose_path(
     """Return the best of all combinations by rolling forecasts over the ends of `series`.
 
     Fold j forecasts from cutoffs in the j-th last stretch of h steps with a map fitted on targets
-    before that stretch. `series` must be the training part only, each of `min(input_sizes) + h`
-    values at least.
+    before that stretch. `series` must hold nothing that the forecaster is tested on.
     """
-    rng = np.random.default_rng(seed)
-    scales = np.array([_scale(y, season_length) for y in series])
-    best: PathChoice | None = None
-    # All candidates forecast the same cutoffs: those that the longest window still reaches.
-    reach = max(input_sizes)
+    scales = np.array([seasonal_scale(y, season_length) or 1.0 for y in series])
+    best = PathChoice(input_sizes[0], logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
+    folds = _folds(series, max(input_sizes), h, np.random.default_rng(seed))
     for length in input_sizes:
-        folds = list(_folds(series, length, reach, h, rng))
-        for log in logs:
-            for ridge in RIDGES:
-                errors, residuals = [], []
-                for fit, score in folds:
-                    model = NLinear(ridge, log).fit(batches(*fit))
-                    x, y = score[0].gather(score[1])
-                    forecast = model.predict(x)
-                    error = np.abs(forecast - y).mean(axis=1)
-                    errors.append(error / scales[score[0].series[score[1]]])
-                    scale = WindowScale.fit(x, log=log)
-                    residuals.append(scale.apply(y) - scale.apply(forecast))
-                mean = float(np.concatenate(errors).mean()) if errors else 0.0
-                if best is None or mean < best.score:
-                    left = np.concatenate(residuals) if residuals else np.zeros((0, h))
-                    best = PathChoice(length, log, ridge, mean, left)
-    assert best is not None
+        parts = [fold.windows(series, length, h) for fold in folds]
+        for log, ridge in product(logs, RIDGES):
+            errors, residuals = [np.zeros(0)], [best.residuals[:0]]
+            for fold, (fit, score) in zip(folds, parts, strict=True):
+                path = fit_path(fit, ridge, log, np.random.default_rng(seed))
+                x, y = score.gather(fold.scored)
+                error = np.abs(path.predict(x) - y).mean(axis=1)
+                errors.append(error / scales[score.series[fold.scored]])
+                residuals.append(left_over(path, x, y)[1])
+            mean = float(np.concatenate(errors).mean()) if folds else float("inf")
+            if mean < best.score:
+                best = PathChoice(length, log, ridge, mean, np.concatenate(residuals))
     return best
+
+
+def fit_path(windows: Windows, ridge: float, log: bool, rng: np.random.Generator) -> NLinear:
+    """Return the linear map fitted on at most `MAX_FIT_WINDOWS` of the windows."""
+    index = thin(len(windows), MAX_FIT_WINDOWS, rng)
+    starts = range(0, len(index), 2048)
+    return NLinear(ridge, log).fit(windows.gather(index[i : i + 2048]) for i in starts)
+
+
+def left_over(path: NLinear, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return scaled windows (N, L, 1) and what the path leaves over of their targets (N, H)."""
+    scale = WindowScale.fit(x, log=path.log)
+    left = scale.apply(y) - scale.apply(path.predict(x))
+    return scale.apply(x)[..., None], np.clip(left, -MAX_RESIDUAL, MAX_RESIDUAL)
+
+
+def window_choices(series: SeriesSet, h: int, season_length: int) -> list[int]:
+    """Return the lengths of window to choose from for these series.
+
+    Raises:
+        DataError: A series is too short, or a few are so much shorter than the others that the
+            window would shrink for all.
+    """
+    # Two windows of h steps (training and validation) and two values to look back on.
+    check_series(series, min_length=2 * h + 2)
+    sizes = default_input_sizes(min(map(len, series.values)), h, season_length)
+    base = max(h, season_length, 4)
+    least = 2 * (h + base)
+    short = [n for n, y in zip(series.ids, series.values, strict=True) if len(y) < least]
+    if 0 < len(short) <= len(series) / 2:
+        raise DataError(
+            f"data: expected at least {least} steps in every series, to look back over {base}, "
+            f"got fewer in {len(short)} of {len(series)} ({', '.join(map(repr, short[:5]))}"
+            f"{' ...' * (len(short) > 5)}); leave these out or pass input_size, at most "
+            f"{sizes[0]} for all to take part."
+        )
+    return sizes
 
 
 def default_input_sizes(shortest: int, h: int, season_length: int) -> list[int]:
@@ -118,14 +152,6 @@ def start_quantiles(residuals: Array, quantiles: Sequence[float]) -> Array:
     return result
 
 
-def batches(
-    windows: Windows, index: NDArray[np.intp], size: int = 2048
-) -> Iterator[tuple[Array, Array]]:
-    """Yield the windows `index` in pieces of at most `size`."""
-    for start in range(0, len(index), size):
-        yield windows.gather(index[start : start + size])
-
-
 def thin(n: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return at most `most` of the numbers below n, in order.
 
@@ -136,29 +162,39 @@ def thin(n: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
     return np.sort(rng.choice(n, size=most, replace=False))
 
 
-Part = tuple[Windows, NDArray[np.intp]]
+@dataclass(frozen=True)
+class _Fold:
+    """One stretch to forecast, the same for windows of every length.
+
+    Attributes:
+        start: For each series the index before which targets of the fit end.
+        first: For each series the first cutoff to score; its length where it takes no part.
+        stop: For each series the index before which the targets to score end.
+        scored: Numbers of the windows to score.
+    """
+
+    start: list[int]
+    first: list[int]
+    stop: list[int]
+    scored: NDArray[np.intp]
+
+    def windows(self, series: Sequence[Array], length: int, h: int) -> tuple[Windows, Windows]:
+        """Return the windows to fit on and those that `scored` counts."""
+        fit = Windows(series, length, h, last=self.start)
+        return fit, Windows(series, length, h, first=self.first, last=self.stop)
 
 
-def _folds(
-    series: Sequence[Array], length: int, reach: int, h: int, rng: np.random.Generator
-) -> Iterator[tuple[Part, Part]]:
+def _folds(series: Sequence[Array], reach: int, h: int, rng: np.random.Generator) -> list[_Fold]:
+    """Return folds for windows of up to `reach` steps."""
+    folds: list[_Fold] = []
     for j in range(MAX_FOLDS):
         start = [len(y) - (j + 1) * h for y in series]
         stop = [min(len(y), s + 2 * h - 1) for y, s in zip(series, start, strict=True)]
         # A series too short for this fold gives it nothing: targets may start at its end only.
         first = [s if s >= reach else len(y) for y, s in zip(series, start, strict=True)]
-        fit = Windows(series, length, h, last=start)
-        score = Windows(series, length, h, first=first, last=stop)
+        fit, score = _Fold(start, first, stop, np.zeros(0, np.intp)).windows(series, reach, h)
         # With fewer windows than steps the map would say little about the choice.
         if len(score) == 0 or len(fit) < h:
-            return
-        yield (
-            (fit, thin(len(fit), MAX_FIT_WINDOWS, rng)),
-            (score, thin(len(score), MAX_SCORE_WINDOWS, rng)),
-        )
-
-
-def _scale(y: Array, season_length: int) -> float:
-    m = season_length if len(y) > season_length else 1
-    scale = float(np.abs(y[m:] - y[:-m]).mean())
-    return scale if scale > 0 else 1.0
+            break
+        folds.append(_Fold(start, first, stop, thin(len(score), MAX_SCORE_WINDOWS, rng)))
+    return folds

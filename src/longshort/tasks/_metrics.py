@@ -45,32 +45,20 @@ def smape(y: ArrayLike, forecast: ArrayLike) -> float:
     return float(np.mean(200.0 * np.abs(f - y) / np.where(total == 0, 1.0, total)))
 
 
-def mase(y: ArrayLike, forecast: ArrayLike, history: ArrayLike, season_length: int = 1) -> float:
-    """Return the mean absolute scaled error: below 1 beats the in-sample seasonal naive.
+def seasonal_scale(history: ArrayLike, season_length: int = 1) -> float:
+    """Return the mean absolute error of the seasonal naive forecast inside a history x.
 
-    `mean |f - y| / mean |x[t] - x[t - m]|`, the second mean over `history` x, the values before
-    the forecast, with m `season_length` (Hyndman and Koehler, 2006, "Another look at measures of
-    forecast accuracy", section 3). A history of m values or fewer is scaled with m = 1.
+    `mean |x[t] - x[t - m]|` with m `season_length`, or 1 where x has m values or fewer; 0 where
+    nothing moves. A mean absolute error divided by it is a MASE, which below 1 beats that
+    forecast (Hyndman and Koehler, 2006, "Another look at measures of forecast accuracy",
+    section 3).
 
-    Args:
-        y: What happened, (H,).
-        forecast: What was forecast, (H,).
-        history: The values before the cutoff, (T,), at least 2.
-        season_length: m, steps in a season.
-
-    Returns:
-        The error; `nan` if the history does not move at all and the error is not 0.
-
-    >>> mase([6.0, 8.0], [5.0, 6.0], history=[1.0, 2.0, 3.0])
+    >>> seasonal_scale([1.0, 2.0, 4.0])
     1.5
     """
     x = np.asarray(history, np.float64)
     m = season_length if len(x) > season_length else 1
-    scale = float(np.mean(np.abs(x[m:] - x[:-m]))) if len(x) > m else 0.0
-    error = mae(y, forecast)
-    if scale == 0.0:
-        return 0.0 if error == 0.0 else float("nan")
-    return error / scale
+    return float(np.mean(np.abs(x[m:] - x[:-m]))) if len(x) > m else 0.0
 
 
 def coverage(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
@@ -84,8 +72,8 @@ def coverage(y: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
     return float(np.mean((y >= low_) & (y <= high_)))
 
 
-def pinball(y: ArrayLike, forecast: ArrayLike, quantile: float) -> float:
-    """Return the pinball (quantile) loss, in the units of y.
+def pinball(y: ArrayLike, forecast: ArrayLike, quantile: ArrayLike) -> float:
+    """Return the pinball (quantile) loss, in the units of y; several quantiles lie along the end.
 
     `mean max(q (y - f), (q - 1) (y - f))` (Koenker and Bassett, 1978, "Regression quantiles").
 
@@ -93,7 +81,8 @@ def pinball(y: ArrayLike, forecast: ArrayLike, quantile: float) -> float:
     (1.8, 0.2)
     """
     y, f = _pair(y, forecast)
-    return float(np.mean(np.maximum(quantile * (y - f), (quantile - 1.0) * (y - f))))
+    q = np.asarray(quantile, np.float64)
+    return float(np.mean(np.maximum(q * (y - f), (q - 1.0) * (y - f))))
 
 
 def _pair(y: ArrayLike, f: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

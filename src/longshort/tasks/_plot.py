@@ -17,9 +17,9 @@ from longshort._errors import DataError
 from longshort.data._frames import check_series
 from longshort.data._frequency import Freq
 
-_HISTORY, _FORECAST = "#30343b", "#1f6fb4"
+_HISTORY, _FORECAST = "#30343b", "#0b4a8f"
 # Widest first; opaque, so that the legend shows each as it lies in the picture.
-_BANDS = ("#d9e7f5", "#a9cbe8", "#7fb0dc", "#5a98cf")
+_BANDS = ("#d3e4f5", "#8dbbe6", "#5b97d0", "#3a78b8")
 
 
 def plot_forecast(

@@ -13,6 +13,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from longshort.layers import LSTM
+from longshort.tasks._metrics import pinball
 
 Array = NDArray[Any]
 Progress = Callable[[int, int, float], object]
@@ -84,7 +85,6 @@ class QuantileHead(keras.layers.Layer):
 
 def build_net(
     input_size: int,
-    num_features: int,
     h: int,
     num_levels: int,
     *,
@@ -95,13 +95,13 @@ def build_net(
     seed: int,
     start: Array | None = None,
 ) -> keras.Model:
-    """Return a model from windows (B, L, D) to quantiles (B, M, H, Q), M members side by side.
+    """Return a model from windows (B, L, 1) to quantiles (B, M, H, Q), M members side by side.
 
     Every initializer and dropout has its own seed: Keras would draw one from Python's global
     random state otherwise.
     """
     seeds = iter(np.random.default_rng(seed).integers(1, 2**31 - 1, 1000).tolist())
-    inputs = keras.Input((input_size, num_features), name="window")
+    inputs = keras.Input((input_size, 1), name="window")
     outputs = []
     for _ in range(num_members):
         x = inputs
@@ -156,6 +156,8 @@ def train(
     gather: Gather,
     validation: tuple[Array, Array],
     progress: Progress | None,
+    *,
+    keep_best: bool,
 ) -> list[float]:
     """Train `model` and leave it with the weights of its best validation loss.
 
@@ -164,9 +166,10 @@ def train(
         quantiles: Those of the head.
         plan: Epochs, patience, batch size, learning rate, seed.
         num_windows: Windows to train on.
-        gather: Returns inputs (N, L, D) and targets (N, H) for window numbers.
+        gather: Returns inputs (N, L, 1) and targets (N, H) for window numbers.
         validation: Inputs and targets of the validation part.
         progress: Called after each epoch with (epoch, epochs, validation loss).
+        keep_best: Whether Ctrl-C ends the training with a warning, or goes on to the caller.
 
     Returns:
         The validation losses: before training, then after each epoch. The untrained network is a
@@ -179,11 +182,10 @@ def train(
     optimizer = keras.optimizers.Adam(plan.learning_rate, global_clipnorm=1.0)
     model.compile(optimizer=optimizer, loss=pinball_loss(quantiles))
     rng = np.random.default_rng(plan.seed)
-    q = np.asarray(quantiles)
 
     def validate() -> float:
-        error = validation[1][:, None, :, None] - predict(model, validation[0])
-        return float(np.mean(np.maximum(q * error, (q - 1.0) * error)))
+        f = predict(model, validation[0])
+        return pinball(np.broadcast_to(validation[1][:, None, :, None], f.shape), f, quantiles)
 
     losses = [validate()]
     best, best_epoch, weights = losses[0], 0, _weights(model)
@@ -201,6 +203,8 @@ def train(
             if epoch - best_epoch >= plan.patience:
                 break
     except KeyboardInterrupt:
+        if not keep_best:
+            raise
         warnings.warn(
             f"Forecaster: training was interrupted in epoch {len(losses)} of {plan.epochs}; "
             f"the best weights so far (epoch {best_epoch}) are kept.",
@@ -225,7 +229,7 @@ PREDICT_BATCH = 256
 
 
 def predict(model: keras.Model, x: Array) -> Array:
-    """Return the quantiles (N, M, H, Q) for windows `x` (N, L, D).
+    """Return the quantiles (N, M, H, Q) for windows `x` (N, L, 1).
 
     Batches are padded to a power of two, so that few shapes are ever compiled.
     """
