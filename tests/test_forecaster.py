@@ -371,7 +371,7 @@ def test_hyper_parameters_are_checked_together():
     for name, value in [("seed", None), ("seed", -1), ("dropout", "x"), ("level", ("a",))]:
         with pytest.raises(DataError, match=f"{name} must .* got"):
             small(**{name: value}).fit(noisy())
-    with pytest.raises(DataError, match="val_size must be an integer of 5 or more, got 4"):
+    with pytest.raises(DataError, match="val_size must be an integer from 5 to"):
         Forecaster(np.int64(5), val_size=4).fit(noisy())
     with pytest.raises(DataError, match="level must hold .* got 80"):
         small(level=80).fit(noisy())

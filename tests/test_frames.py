@@ -328,3 +328,48 @@ def test_air_passengers():
 def test_unknown_set():
     with pytest.raises(DataError, match="there are: 'air-passengers'. Did you mean"):
         load_dataset("airpassengers")
+
+
+def test_a_surplus_field_is_not_taken_for_an_index(tmp_path):
+    file = tmp_path / "extra.csv"
+    file.write_text("ds,y\n2024-01-01,0,10.0\n2024-01-02,1,11.0\n")
+    with pytest.raises(DataError, match="more fields than its header"):
+        read_table(file)
+
+
+def test_names_with_leading_zeros_stay(tmp_path):
+    file = tmp_path / "ids.csv"
+    file.write_text("unique_id,ds,y\n001,1,2\n01,1,3\n")
+    assert check_series(read_table(file, text=["unique_id"])).ids == ["001", "01"]
+
+
+def test_deeply_nested_json(tmp_path):
+    file = tmp_path / "deep.jsonl"
+    file.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="cannot be read as jsonl"):
+        read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"unique_id": [[1], [2]], "ds": [1, 2], "y": [1, 2]}, "must hold text or numbers"),
+        ({"ds": [1, 2], "y": [10**400, 1]}, r"beyond 1e\+100"),
+        ({"ds": [1, 2], "y": [1e200, 1]}, r"y is beyond 1e\+100 in row 0"),
+        ({"ds": [2**63 - 2, 2**63 - 1], "y": [1, 2]}, "integers beyond"),
+        (
+            {"ds": ["01/02/2024", "01/03/2024", "01/04/2024"], "y": [1, 2, 3]},
+            "month/day and as day",
+        ),
+    ],
+)
+def test_what_would_overflow_or_be_misread(table, message):
+    with pytest.raises(DataError, match=message):
+        check_series(pd.DataFrame(table))
+
+
+@pytest.mark.parametrize("freq", ["99999999999999999999D", "99999999999999D", "²"])
+def test_impossible_frequencies(freq):
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=4), "y": range(4)})
+    with pytest.raises(DataError, match="freq"):
+        check_series(table, freq=freq)

@@ -127,7 +127,7 @@ def make_forecaster(
     return Forecaster(
         h,
         input_size,
-        freq=int(freq) if freq is not None and freq.isdigit() else freq,
+        freq=int(freq) if freq is not None and freq.isdecimal() else freq,
         season_length=season_length,
         level=levels,
         seed=seed,

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 COLUMNS = ("unique_id", "ds", "y")
 MOST_SHOWN = 5  # faults in one message
+MOST_VALUE = 1e100  # of y: squares of it still are numbers
+MOST_TIME = 2**62  # of integer ds: the times of forecasts still fit 64 bits
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,10 @@ def _read_ids(table: pd.DataFrame, faults: list[str]) -> tuple[list[str | int], 
     empty = np.flatnonzero(column.isna())
     if len(empty):
         faults.append(f"unique_id is empty in {_rows(empty)}")
-    codes, unique = pd.factorize(column.astype(object), use_na_sentinel=False)
+    try:
+        codes, unique = pd.factorize(column.astype(object), use_na_sentinel=False)
+    except TypeError:  # lists, dicts
+        raise DataError("data: unique_id must hold text or numbers, one a row.") from None
     # A csv reader makes whole numbers floats where one is missing: 1.0 is the series 1.
     ids = [int(u) if _is_whole(u) else str(u) for u in unique]
     if len(set(ids)) < len(ids):
@@ -256,6 +261,9 @@ def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
         _check_zone(column.dt.tz, faults)
         return pd.DatetimeIndex(column)
     if pd.api.types.is_integer_dtype(kind):
+        if max(abs(int(column.min())), abs(int(column.max()))) > MOST_TIME:
+            faults.append(f"ds holds integers beyond {MOST_TIME}; count from a later start")
+            return pd.RangeIndex(len(column))
         return pd.Index(column.fillna(0).to_numpy(np.int64))
     if pd.api.types.is_numeric_dtype(kind):
         faults.append(f"ds holds {kind} numbers; expected dates or integers")
@@ -265,6 +273,8 @@ def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
         warnings.simplefilter("ignore")
         try:
             parsed = pd.to_datetime(column, errors="coerce")
+            # 2024-01-02 is clear, but pandas turns that round too where told that days come first.
+            swapped = pd.to_datetime(column, errors="coerce", dayfirst=True)
         except (ValueError, TypeError) as error:
             faults.append(f"ds cannot be read as dates ({error}); write them as YYYY-MM-DD")
             return pd.RangeIndex(len(column))
@@ -272,6 +282,13 @@ def _read_times(column: pd.Series, faults: list[str]) -> pd.Index:
     if len(bad):
         shown = ", ".join(repr(v) for v in column.iloc[bad[:3]])
         faults.append(f"ds is no date in {_rows(bad)} ({shown}); write dates as YYYY-MM-DD")
+    elif column.astype(str).str.match(r"\d{1,2}\D").all() and not (
+        swapped.isna().any() or swapped.equals(parsed)
+    ):
+        first = column.iloc[int(np.flatnonzero(np.asarray(swapped != parsed))[0])]
+        faults.append(
+            f"ds can be read as month/day and as day/month ({first!r}); write dates as YYYY-MM-DD"
+        )
     return pd.DatetimeIndex(parsed)
 
 
@@ -292,8 +309,15 @@ def _read_values(
     if column.dtype.kind in "cmM":  # complex numbers, time spans, times
         faults.append(f"y holds {column.dtype} values; expected numbers")
         return np.zeros(len(column))
-    numbers = pd.to_numeric(column, errors="coerce")
+    try:
+        numbers = pd.to_numeric(column, errors="coerce")
+    except OverflowError:  # an integer of hundreds of digits
+        faults.append(f"y holds numbers beyond {MOST_VALUE:g}; use a larger unit")
+        return np.zeros(len(column))
     y = numbers.to_numpy(np.float64, na_value=np.nan)
+    large = np.flatnonzero(np.isfinite(y) & (np.abs(y) > MOST_VALUE))
+    if len(large):
+        faults.append(f"y is beyond {MOST_VALUE:g} in {_rows(large)}; use a larger unit")
     text = np.flatnonzero(np.isnan(y) & ~column.isna())
     if len(text):
         shown = ", ".join(repr(v) for v in column.iloc[text[:3]])

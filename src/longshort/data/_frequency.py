@@ -13,6 +13,7 @@ from pandas.tseries.frequencies import to_offset
 from longshort._errors import DataError
 
 Freq = str | int
+MOST_STEP = 2**40  # of integer ds
 
 # Steps in a season by the first part of a pandas offset name, as M4 and Nixtla count them.
 _SEASONS = {
@@ -47,11 +48,11 @@ def check_freq(freq: Any, times: pd.Index) -> Freq:
             f"freq: expected a pandas offset name such as 'MS' or an integer, got {freq!r}."
         )
     if counts:
-        if isinstance(freq, int | np.integer) and freq >= 1:
+        if isinstance(freq, int | np.integer) and 1 <= freq <= MOST_STEP:
             return int(freq)
         raise DataError(
-            f"freq: ds holds integers, so expected a positive integer, got {freq!r}; pass freq=1 "
-            "or turn ds into dates."
+            f"freq: ds holds integers, so expected an integer from 1 to {MOST_STEP}, got {freq!r}; "
+            "pass freq=1 or turn ds into dates."
         )
     if isinstance(freq, int | np.integer):
         raise DataError(
@@ -59,7 +60,7 @@ def check_freq(freq: Any, times: pd.Index) -> Freq:
         )
     try:
         offset = to_offset(freq)
-    except ValueError:
+    except (ValueError, OverflowError):
         offset = None
     if offset is None or offset.n < 1:
         raise DataError(
@@ -140,7 +141,13 @@ def future_index(last: Any, h: int, freq: Freq) -> pd.Index:
 def _grid(start: Any, periods: int, freq: Freq) -> pd.Index:
     if isinstance(freq, int):
         return pd.Index(int(start) + freq * np.arange(periods, dtype=np.int64))
-    return pd.DatetimeIndex(pd.date_range(start, periods=periods, freq=freq), freq=None)
+    try:
+        return pd.DatetimeIndex(pd.date_range(start, periods=periods, freq=freq), freq=None)
+    except (ValueError, OverflowError):
+        raise DataError(
+            f"freq: {periods} steps of {freq!r} from {show_time(start)} leave the calendar that "
+            "pandas knows; pass the right freq."
+        ) from None
 
 
 def _missing(expected: Any, actual: Any, freq: Freq) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,12 +15,13 @@ from longshort._errors import DataError
 EXTENSIONS = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def read_table(path: str | os.PathLike[str], text: Sequence[str] = ()) -> pd.DataFrame:
     r"""Read a csv, tsv, parquet or jsonl file, told apart by its extension.
 
     Args:
         path: The file. csv and tsv are UTF-8 with a header line and may be compressed
             (`data.csv.gz`); jsonl holds one JSON object a line; parquet needs pyarrow.
+        text: Columns of csv and tsv to keep as text, so that the name 001 stays 001.
 
     Returns:
         The table as it stands, with dates still as text; `check_series` reads them.
@@ -50,13 +53,18 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     if file.stat().st_size == 0:
         raise DataError(f"read_table: the file {str(file)!r} is empty.")
     try:
-        table = _read(file, kind)
+        table = _read(file, kind, text)
     except ImportError:
         raise DataError(
             f"read_table: reading {file.name!r} needs pyarrow; run pip install pyarrow, or save "
             "the table as csv."
         ) from None
-    except (ValueError, OSError, EOFError) as error:
+    except pd.errors.ParserWarning:
+        raise DataError(
+            f"read_table: {str(file)!r} has rows with more fields than its header; name every "
+            "column, or remove the separators at the ends of the rows."
+        ) from None
+    except (ValueError, OSError, EOFError, RecursionError) as error:
         # pandas' ParserError and EmptyDataError, UnicodeDecodeError and pyarrow's ArrowInvalid
         # are ValueErrors all.
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -68,7 +76,7 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     return table
 
 
-def _read(file: Path, kind: str) -> pd.DataFrame:
+def _read(file: Path, kind: str, text: Sequence[str]) -> pd.DataFrame:
     if kind == ".parquet":
         return pd.read_parquet(file)
     if kind == ".jsonl":
@@ -85,4 +93,13 @@ def _read(file: Path, kind: str) -> pd.DataFrame:
                     raise ValueError(f"line {number} is no JSON object")
                 rows.append(row)
         return pd.DataFrame(rows)
-    return pd.read_csv(file, sep="\t" if kind == ".tsv" else ",", encoding="utf-8-sig")
+    with warnings.catch_warnings():
+        # Left to itself pandas would take a surplus first field as the index, and shift the rest.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            file,
+            sep="\t" if kind == ".tsv" else ",",
+            encoding="utf-8-sig",
+            index_col=False,
+            dtype=dict.fromkeys(text, str),
+        )

@@ -34,17 +34,17 @@ def cutoffs(series: SeriesSet, h: int, n_windows: int, step_size: int) -> NDArra
     for name, value in (("n_windows", n_windows), ("step_size", step_size)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise DataError(f"{name}: expected a positive integer, got {value!r}.")
-    back = h + step_size * np.arange(n_windows - 1, -1, -1)
-    lengths = np.array([len(y) for y in series.values])
-    cuts = lengths[:, None] - back
-    short = [series.ids[i] for i in np.flatnonzero(cuts[:, 0] < 1)]
+    reach = int(h) + int(step_size) * (int(n_windows) - 1)
+    lengths = [len(y) for y in series.values]
+    short = [name for name, length in zip(series.ids, lengths, strict=True) if length <= reach]
     if short:
         raise DataError(
             f"backtest: {n_windows} windows of {h} steps, {step_size} apart, need more than "
-            f"{int(back[0])} steps, but series {', '.join(map(repr, short[:5]))} "
+            f"{reach} steps, but series {', '.join(map(repr, short[:5]))} "
             f"{'has' if len(short) == 1 else 'have'} fewer; make n_windows or step_size smaller."
         )
-    return cuts
+    back = h + step_size * np.arange(n_windows - 1, -1, -1)
+    return np.array(lengths)[:, None] - back
 
 
 def contexts(series: SeriesSet, cuts: Sequence[int] | NDArray[np.intp], length: int) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import numpy as np
@@ -102,11 +101,12 @@ def plot_forecast(
 
 def _panel(ax: Axes, times: pd.Index, values: Any, part: pd.DataFrame) -> None:
     x, past = part["ds"].to_numpy(), times.to_numpy()
-    levels = re.findall(r"LSTM-lo-([\d.]+)", " ".join(part.columns))
+    low = "LSTM-lo-"
+    levels = [name.removeprefix(low) for name in part.columns if name.startswith(low)]
     for rank, level in enumerate(sorted(levels, key=float, reverse=True)):
-        low, high = part[f"LSTM-lo-{level}"], part[f"LSTM-hi-{level}"]
+        edges = part[f"LSTM-lo-{level}"], part[f"LSTM-hi-{level}"]
         color = _BANDS[min(rank, len(_BANDS) - 1)]
-        ax.fill_between(x, low, high, color=color, linewidth=0, label=f"{level} % interval")
+        ax.fill_between(x, *edges, color=color, linewidth=0, label=f"{level} % interval")
     ax.plot(past, values, color=_HISTORY, linewidth=1.3, label="history")
     if "y" in part:
         ax.plot(
