@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -16,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 import longshort
-from longshort.cli import _common, app
+from longshort.cli import _common, app, main
 from longshort.cli._forecast import parse_level
 from longshort.tasks import Forecaster, SequenceClassifier, load
 
@@ -106,8 +107,14 @@ def test_predict_and_evaluate_a_forecast(folder: Path, tmp_path: Path) -> None:
     rows = run_json("predict", model, AIR)["predictions"]
     assert [row["unique_id"] for row in rows] == ["AirPassengers"] * 3
     scores = run_json("evaluate", model, AIR, "--n-windows", 1)
-    assert scores["LSTM"]["mase"] > 0
-    assert "last 1 windows" in run("evaluate", model, AIR, "--n-windows", 1).stdout
+    assert scores["LSTM"]["mase"] > 0 and scores["model"] == "fresh"
+    printed = run("evaluate", model, AIR, "--n-windows", 1).stdout
+    assert "last 1 windows" in printed and "a fresh one was trained" in printed
+    t = np.arange(48)
+    new = pd.DataFrame({"ds": pd.date_range("2030", periods=48, freq="MS"), "y": 5.0 + t % 5})
+    new.to_csv(tmp_path / "new.csv", index=False)
+    assert run_json("evaluate", model, tmp_path / "new.csv")["model"] == "saved"
+    assert "fresh" not in run("evaluate", model, tmp_path / "new.csv").stdout
 
 
 def test_classify(folder: Path) -> None:
@@ -118,7 +125,7 @@ def test_classify(folder: Path) -> None:
     assert rows[0]["label"] in ("low", "high")
     assert rows[0]["p-low"] + rows[0]["p-high"] == pytest.approx(1)
     scores = run_json("evaluate", model, folder / "sequences.csv")
-    assert scores["majority_accuracy"] == 0.5
+    assert scores["majority_accuracy"] == 0.5 and scores["model"] == "saved"
     assert "balanced accuracy" in run("evaluate", model, folder / "sequences.csv").stdout
     content = run_json(
         *("train", "classify", folder / "sequences.csv", "--model", folder / "x.longshort"),
@@ -159,12 +166,18 @@ def test_bad_data(folder: Path, tmp_path: Path) -> None:
     assert "no column 'ds'" in refused("predict", air, folder / "sales.csv")
     np.savez(tmp_path / "wide.npz", X=np.ones((2, 3, 5)))
     assert "expected 2 channels, got 5" in refused("predict", seq, tmp_path / "wide.npz")
-    for args in (["forecast", AIR], ["forecast", AIR, "--h", "0"], ["bench"], ["train", "x"]):
+    for args in (
+        ["forecast", AIR],
+        ["forecast", AIR, "--h", "0"],
+        ["bench"],
+        ["train"],
+        ["train", "x"],
+    ):
         assert run(*args, code=2).stdout == ""
 
 
 def test_bad_targets_are_found_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fit(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("trained before the targets were checked")
@@ -177,11 +190,160 @@ def test_bad_targets_are_found_before_training(
             "forecast", AIR, *QUICK, option, lost
         )
     assert "ends in .png" in refused("forecast", AIR, *QUICK, "--plot", tmp_path / "f.txt")
+    same = tmp_path / "a.png"
+    assert "--plot" in refused("forecast", AIR, *QUICK, "--output", same, "--plot", same)
+    sales = folder / "sales.csv"
+    before = sales.read_bytes()
+    assert "--output" in refused("forecast", sales, *QUICK, "--output", sales)
+    assert sales.read_bytes() == before
     assert "no folder" in refused("train", "forecast", AIR, *QUICK, "--model", lost)
     assert "no folder" in refused("train", "classify", AIR, "--model", lost)
     monkeypatch.setattr(os, "access", lambda *args: False)
     assert "no permission" in refused("forecast", AIR, *QUICK, "--output", tmp_path / "f.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_channels_go_by_their_names(folder: Path, tmp_path: Path) -> None:
+    model, table = folder / "seq.longshort", pd.read_csv(folder / "sequences.csv")
+    assert load(model).feature_names_ == ["a", "b"]
+    other = tmp_path / "other.csv"
+    table.rename(columns={"a": "c"}).to_csv(other, index=False)
+    for command in ("predict", "evaluate"):
+        assert "it lacks a and has the unknown c." in refused(command, model, other)
+    task = load(model)
+    task.feature_names_ = ["b", "a"]  # fitted with the names in another order
+    task.save(tmp_path / "swapped.longshort")
+    table.rename(columns={"a": "b", "b": "a"}).to_csv(other, index=False)
+    rows = run_json("predict", tmp_path / "swapped.longshort", other)
+    assert rows == run_json("predict", model, folder / "sequences.csv")
+
+
+def test_labels_do_not_matter_to_predict(folder: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(folder / "sequences.csv")
+    expected = run("predict", folder / "seq.longshort", folder / "unknown.csv").stdout
+    for labels in (None, np.arange(len(table))):
+        table.assign(label=labels).to_csv(tmp_path / "x.csv", index=False)
+        assert run("predict", folder / "seq.longshort", tmp_path / "x.csv").stdout == expected
+
+
+def test_nothing_is_overwritten_unasked(folder: Path, tmp_path: Path) -> None:
+    air, sales = folder / "air.longshort", folder / "sales.csv"
+    before = sales.read_bytes(), air.read_bytes()
+    link = tmp_path / "link.csv"
+    link.symlink_to(sales)
+    for target in (sales, link, folder / ".." / folder.name / "sales.csv"):
+        text = refused("train", "forecast", sales, *QUICK, "--model", target)
+        assert f"--model {target}: would overwrite the input {sales}" in text
+    assert "overwrite the input" in refused("train", "classify", sales, "--model", sales)
+    assert "overwrite the input" in refused("predict", air, sales, "--output", sales)
+    assert "overwrite the input" in refused("predict", air, sales, "--output", air)
+    assert (sales.read_bytes(), air.read_bytes()) == before
+    same = {"--output": tmp_path / "a.png", "--plot": tmp_path / "a.png", "--model": None}
+    with pytest.raises(longshort.SaveError, match="--plot .* overwrite what --output writes"):
+        _common.check_targets(same)
+    with pytest.raises(longshort.SaveError, match="ends in .png"):
+        _common.check_targets({"--plot": tmp_path / "a.txt"})
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_devices_are_refused(folder: Path, device: str) -> None:
+    if not Path(device).exists():
+        pytest.skip(f"there is no {device} here")
+    air = folder / "air.longshort"
+    assert "not a regular file" in refused("predict", air, AIR, "--output", device)
+    assert "not a regular file" in refused("train", "forecast", AIR, *QUICK, "--model", device)
+
+
+def test_what_cannot_be_trained_is_found_before(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = ("--model", tmp_path / "x.longshort")
+    train = ("train", "classify")
+    for units in (10**9, 65_537):
+        text = refused(*train, folder / "sequences.csv", *target, "--units", units)
+        assert "units must be a whole number from 1 to 65536" in text
+    monkeypatch.setattr(SequenceClassifier, "fit", None)
+    path, X = tmp_path / "data.npz", np.ones((2, 3, 1))
+    np.savez(path, X=X, y=np.array([1j, 2]))
+    assert "labels[0] is a builtins.complex" in refused(*train, path, *target)
+    np.savez(path, X=X, y=np.array(["2024-01-31", "2024-02-29"], dtype="M8[ns]"))
+    assert "labels cannot be of datetime64[ns]" in refused(*train, path, *target)
+
+
+def test_bytes_labels_and_the_loss_that_is_told(folder: Path, tmp_path: Path) -> None:
+    path, model = tmp_path / "data.npz", tmp_path / "x.longshort"
+    np.savez(path, X=np.ones((2, 3, 1)), y=np.array([b"up", b"down"]))
+    result = run("train", "classify", path, "--model", model, "--units", 1, "--epochs", 1)
+    assert load(model).classes_.tolist() == ["down", "up"]
+    assert "last training loss" in result.stdout and "validation" not in result.stdout
+    result = run(
+        *("train", "classify", folder / "sequences.csv", "--model", model),
+        *("--units", 1, "--epochs", 1),
+    )
+    assert "best validation loss" in result.stdout
+
+
+def test_columns(tmp_path: Path) -> None:
+    path = tmp_path / "swapped.csv"
+    times = pd.date_range("2020", periods=20).astype(str)
+    pd.DataFrame({"y": times, "ds": np.arange(20.0)}).to_csv(path, index=False)
+    table = _common.read_series(str(path), time_col="y", target_col="ds")
+    assert table["ds"].tolist() == list(times) and table["y"].tolist() == list(range(20))
+    for options, message in (
+        (("--id-col", "ds"), "--id-col and --time-col: both name the column 'ds'"),
+        (("--time-col", "y"), "--time-col and --target-col: both name the column 'y'"),
+    ):
+        assert message in refused("forecast", path, *QUICK, *options)
+    text = refused("forecast", AIR, *QUICK, "--time-col", "day", "--id-col", "name")
+    assert "leave out --id-col and --time-col" in text
+
+
+def test_what_nobody_foresaw(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr(Forecaster, "fit", fail)
+    command = ("train", "forecast", AIR, *QUICK, "--model", tmp_path / "x")
+    monkeypatch.delenv("LONGSHORT_DEBUG", raising=False)
+    result = run(*command, code=1)
+    sentence = "internal error: ZeroDivisionError: two lines; please report it\n"
+    assert result.stdout == "" and result.stderr == sentence
+    monkeypatch.setenv("LONGSHORT_DEBUG", "1")
+    result = run(*command, code=1)
+    assert result.stderr.startswith("Traceback") and result.stderr.endswith(sentence)
+
+
+def test_greetings_of_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longshort.cli.app", lambda: None)
+    level, options = "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"
+    for name in (level, options):
+        monkeypatch.setenv(name, "1")
+    main()
+    assert (os.environ[level], os.environ[options]) == ("1", "1")
+    for name in (level, options):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    main()
+    assert os.environ[level] == "2" and options not in os.environ
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    main()
+    assert os.environ[options] == "0"
+
+
+@pytest.mark.filterwarnings("always")
+def test_ctrl_c_in_training(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bar:
+        def __enter__(self) -> Any:
+            return lambda *call: signal.raise_signal(signal.SIGINT)
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    monkeypatch.setattr(_common, "progress_bar", lambda title: Bar())
+    target = tmp_path / "x.longshort"
+    result = run("train", "classify", folder / "sequences.csv", "--model", target, "--units", 1)
+    assert "warning: Training was interrupted after 1 of 80 epochs" in result.stderr
+    assert len(load(target).history_) == 1
 
 
 def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

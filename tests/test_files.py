@@ -136,6 +136,21 @@ def test_task_json(saved: Path, tmp_path: Path) -> None:
 def test_newer_format(saved: Path, tmp_path: Path) -> None:
     path = changed(saved, tmp_path / "x", lambda d: d.update(format=_files.FORMAT + 1))
     refused(path, "Upgrade longshort")
+    for number in (0, -1):
+        path = changed(saved, tmp_path / "x", lambda d, n=number: d.update(format=n))
+        refused(path, f"format number {number}")
+
+
+def test_names_that_name_no_file(task: SequenceClassifier) -> None:
+    for name, message in (
+        ("a\0b", "null character"),
+        (None, "expected a file name, got a NoneType"),
+        (1234, "expected a file name, got a int"),
+    ):
+        for error, use in ((FileFormatError, load), (SaveError, task.save)):
+            with pytest.raises(error, match=message) as caught:
+                use(name)  # type: ignore[operator]
+            assert str(caught.value).startswith(repr(name))
 
 
 def test_unknown_class(saved: Path, tmp_path: Path) -> None:
@@ -149,15 +164,24 @@ def test_unknown_class(saved: Path, tmp_path: Path) -> None:
     [
         ("params", "units", "many", "whole number"),
         ("params", "units", -1, "whole number"),
-        ("params", "units", 10**30, "does not describe"),
-        ("params", "evil", 1, "hyper-parameters"),
+        ("params", "units", 10**9, "whole number"),
+        ("params", "units", 60_000, "model.keras is too small"),
+        ("params", "num_layers", 2000, "whole number"),
+        ("params", "standardize", "x", "True or False"),
+        ("params", "evil", 1, "no hyper-parameter 'evil'"),
         ("params", "seed", {"!": ["dict", 3]}, "unknown value"),
         ("state", "classes", ["a"], "classes"),
         ("state", "classes", 3, "does not describe"),
         ("state", "classes", [[], {}], "does not describe"),
+        ("state", "classes", "ab", "broken classes"),
+        ("state", "classes", ["a", "b", "a"], "broken classes"),
+        ("state", "num_features", 10**12, "model.keras is too small"),
+        ("state", "feature_names", ["a"], "feature_names"),
+        ("state", "num_held_out", "x", "num_held_out"),
+        ("state", "history", "12", "broken history"),
         ("state", "num_features", "2", "num_features"),
         ("state", "num_features", 0, "num_features"),
-        ("state", "majority", 5, "broken classes"),
+        ("state", "majority", 5, "majority is 5"),
         ("state", "scaler", 3, "does not describe"),
         ("state", "scaler", {"!": ["array", "O", [1], "AAAA"]}, "does not describe"),
         ("state", "scaler", {"!": ["array", "<f8", [10**9], "AAAA"]}, "does not describe"),
@@ -170,7 +194,19 @@ def test_values(saved: Path, tmp_path: Path, part: str, key: str, value: Any, me
 
 def test_missing_value(saved: Path, tmp_path: Path) -> None:
     refused(changed(saved, tmp_path / "x", lambda d: d["state"].pop("scaler")), "scaler.*missing")
-    refused(changed(saved, tmp_path / "x", lambda d: d["params"].pop("units")), "hyper-parameters")
+
+
+def test_older_file(task: SequenceClassifier, saved: Path, tmp_path: Path) -> None:
+    """One that lacks what came later is read with the defaults."""
+
+    def age(description: dict[str, Any]) -> None:
+        del description["params"]["patience"]
+        del description["state"]["feature_names"], description["state"]["num_held_out"]
+
+    again = load(changed(saved, tmp_path / "x", age))
+    assert again.get_params() == task.get_params()
+    assert again.feature_names_ is None
+    assert np.array_equal(again.predict_proba(X), task.predict_proba(X))
 
 
 def test_weights_that_do_not_fit(saved: Path, tmp_path: Path) -> None:
@@ -181,7 +217,8 @@ def test_weights_that_do_not_fit(saved: Path, tmp_path: Path) -> None:
 
 def test_model_entry(saved: Path, tmp_path: Path) -> None:
     content, path = entries(saved), tmp_path / "x"
-    refused(pack(path, content | {"model.keras": b"hello"}), "damaged")
+    refused(pack(path, content | {"model.keras": b"hello"}), "too small")
+    refused(pack(path, content | {"model.keras": b"hello" * 1000}), "damaged")
     inner = entries_of_bytes(content["model.keras"])
     for changed_inner, message in (
         (inner | {"../evil": b"x"}, "unexpected"),

@@ -1,4 +1,5 @@
 import random
+import signal
 import warnings
 
 import numpy as np
@@ -258,10 +259,19 @@ def test_no_file_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupt_keeps_the_best_weights():
+def press_ctrl_c():
+    signal.raise_signal(signal.SIGINT)
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("interrupt", [press_ctrl_c, raise_interrupt])
+def test_interrupt_keeps_the_best_weights(interrupt):
     def stop(epoch, epochs, loss):
         if epoch == 2:
-            raise KeyboardInterrupt
+            interrupt()
 
     model = small(epochs=9)
     with pytest.warns(UserWarning, match="interrupted in epoch 3 of 9.*are kept"):
@@ -371,11 +381,11 @@ def test_hyper_parameters_are_checked_together():
     for name, value in [("seed", None), ("seed", -1), ("dropout", "x"), ("level", ("a",))]:
         with pytest.raises(DataError, match=f"{name} must .* got"):
             small(**{name: value}).fit(noisy())
-    with pytest.raises(DataError, match="val_size must be an integer from 5 to"):
+    with pytest.raises(DataError, match="val_size must be a whole number from 5"):
         Forecaster(np.int64(5), val_size=4).fit(noisy())
     with pytest.raises(DataError, match="level must hold .* got 80"):
         small(level=80).fit(noisy())
-    with pytest.raises(DataError, match="val_size must be an integer of 3 or more, got 2"):
+    with pytest.raises(DataError, match="val_size must be a whole number from 3"):
         small(val_size=2).fit(noisy())
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import signal
+import threading
+from contextlib import suppress
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -13,6 +17,7 @@ from longshort._errors import DataError
 from longshort.data import Standardizer
 from longshort.tasks import SequenceClassifier, load
 from longshort.tasks._classifier_training import _bucket, held_out
+from longshort.tasks._interrupt import interruptible
 from longshort.tasks._scores import classification_scores
 
 rng = np.random.default_rng(0)
@@ -118,7 +123,7 @@ def test_validation_stops_and_keeps_the_best() -> None:
     task.fit(X, Y, validation_data=(X, noise), progress=lambda *call: calls.append(call))
     losses = [call[2] for call in calls]
     assert losses == task.history_
-    assert len(losses) == int(np.argmin(losses)) + 1 + 3 < 200
+    assert len(losses) == int(np.argmin(losses)) + 1 + 2 < 200
     assert task.evaluate(X, noise)["log_loss"] == pytest.approx(min(losses), abs=1e-5)
 
 
@@ -135,8 +140,6 @@ def test_held_out() -> None:
 
 
 def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
-
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
@@ -147,10 +150,112 @@ def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) ->
     assert not hasattr(task, "model_")
 
 
+def press(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Press Ctrl-C within the step of that number, as Keras swallows it; return a list of steps."""
+    steps: list[int] = []
+    step = keras.Model.train_on_batch
+
+    def pressed(model: Any, *args: Any) -> Any:
+        result = step(model, *args)
+        steps.append(len(steps) + 1)
+        if len(steps) == number:
+            with suppress(BaseException):
+                signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", pressed)
+    return steps
+
+
+def test_ctrl_c_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    task = SequenceClassifier(2, epochs=5, batch_size=20, validation_split=0)  # 2 steps an epoch
+    with monkeypatch.context() as patch:
+        steps = press(3, patch)
+        with pytest.warns(UserWarning, match="interrupted after 1 of 5 epochs"):
+            task.fit(X, Y)
+    assert steps == [1, 2, 3] and len(task.history_) == 1
+    assert len(task.predict(X)) == 40
+    again = SequenceClassifier(2, epochs=5, batch_size=20, validation_split=0)
+    steps = press(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        again.fit(X, Y)
+    assert steps == [1] and not hasattr(again, "model_")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_between_steps() -> None:
+    def press_it(epoch: int, epochs: int, loss: float) -> None:
+        if epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    task = SequenceClassifier(2, epochs=5)
+    with pytest.warns(UserWarning, match="interrupted after 2 of 5 epochs"):
+        task.fit(X, Y, progress=press_it)
+    assert len(task.history_) == 2
+
+
+def test_interruptible() -> None:
+    """A second Ctrl-C is raised at once; a program's own handler and other threads are let be."""
+    before = signal.getsignal(signal.SIGINT)
+    with interruptible() as interrupt:
+        interrupt.check()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.requested
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    signals: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
+    try:
+        with interruptible() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+        assert signals == [signal.SIGINT] and not interrupt.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
+    handlers = []
+
+    def elsewhere() -> None:
+        with interruptible():
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert handlers == [before]
+
+
+def test_feature_names(tmp_path: Any) -> None:
+    task = SequenceClassifier(1, epochs=1).fit(X, Y, feature_names=("x", "y"))
+    task.save(tmp_path / "task")
+    assert load(tmp_path / "task").feature_names_ == task.feature_names_ == ["x", "y"]
+    assert load(tmp_path / "task").num_held_out_ == task.num_held_out_ == 4
+    for names in (["x"], ["x", "x"], "xy", ["x", 3]):
+        with pytest.raises(DataError, match="feature_names: expected 2 different names"):
+            SequenceClassifier(1, epochs=1).fit(X, Y, feature_names=names)
+
+
+def test_values_far_from_those_of_training() -> None:
+    tiny = [x * 1e-30 for x in X]
+    task = SequenceClassifier(1, epochs=1).fit(tiny, Y)
+    with pytest.raises(DataError, match=r"X\[1\]: 1e\+30 at step 2, channel 1 is too far"):
+        task.predict([tiny[0], np.array([[0, 0], [0, 0], [0, 1e30]])])
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"units": 0}, "units must be a whole number from 1, got 0"),
+        ({"units": 0}, "units must be a whole number from 1 to 65536, got 0"),
+        ({"units": 10**9}, "units must be a whole number from 1 to 65536"),
+        ({"units": True}, "units must be a whole number"),
+        ({"num_layers": 2000}, "num_layers must be a whole number from 1 to 100"),
+        ({"learning_rate": 0}, "learning_rate must be a number above 0 and at most 1, got 0"),
+        ({"learning_rate": 1.5}, "learning_rate must be a number above 0 and at most 1"),
+        ({"patience": 0}, "patience must be a whole number from 1"),
+        ({"standardize": "x"}, "standardize must be True or False, got 'x'"),
+        ({"bidirectional": 1}, "bidirectional must be True or False, got 1"),
         ({"num_layers": 1.5}, "num_layers"),
         ({"epochs": "3"}, "epochs"),
         ({"seed": None}, "seed must be a whole number from 0"),

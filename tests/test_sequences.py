@@ -64,6 +64,7 @@ def test_refuses(X: Any, message: str) -> None:
 def test_labels() -> None:
     assert check_labels(np.array(["a", "b"]), 2) == ["a", "b"]
     assert [type(label) for label in check_labels([np.int64(1), True], 2)] == [int, bool]
+    assert check_labels(np.array([b"a", "é".encode()]), 2) == ["a", "é"]
     assert check_labels(pd.Series([(1, "x"), None]), 2) == [(1, "x"), None]
     for y, message in (
         ([1], "expected 2 labels, one a sequence, got 1"),
@@ -71,6 +72,11 @@ def test_labels() -> None:
         ("ab", "got a str"),
         ([1, [2]], "y[1]: expected a hashable label, got a list"),
         ([1.0, float("nan")], "y[1]: the label is missing"),
+        (pd.Series(["a", pd.NA]), "y[1]: the label is missing"),
+        (pd.Series([1, None], dtype="Int64"), "y[1]: the label is missing"),
+        (np.array(["2024-01-31"] * 2, dtype="M8[ns]"), "datetime64[ns]. Convert them: y.astype"),
+        ([np.datetime64("2024-01-31", "ns")] * 2, "y[0]: a label cannot be a NumPy date"),
+        (["a", b"\xff"], "y[1]: the label b'\\xff' is not UTF-8"),
     ):
         with pytest.raises(DataError, match=re.escape(message)):
             check_labels(y, 2)
@@ -208,6 +214,35 @@ def test_table_with_dates_and_other_names(tmp_path: Path) -> None:
 def test_table_refuses(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=re.escape(message)):
         read_sequences(write(TABLE.assign(**change), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("label", ["up"], "label must hold text or numbers, got a list"),
+        ("label", {"up": 1}, "label must hold text or numbers, got a dict"),
+        ("unique_id", [1], "unique_id must hold text or numbers, got a list"),
+    ],
+)
+def test_json_values_in_a_table(name: str, value: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.jsonl"
+    table = TABLE.assign(**{name: [value] * 5})
+    table.to_json(path, orient="records", lines=True)
+    with pytest.raises(DataError, match=message):
+        read_sequences(path)
+
+
+def test_labels_that_nobody_wants(tmp_path: Path) -> None:
+    for labels in ([None] * 5, list("abcde")):
+        found = read_sequences(write(TABLE.assign(label=labels), tmp_path), labels=False)
+        assert found.y is None and found.features == ["a", "z"]
+    np.savez(tmp_path / "data.npz", X=np.ones((2, 3, 1)), y=np.ones(3))
+    assert read_sequences(tmp_path / "data.npz", labels=False).y is None
+
+
+def test_two_options_for_one_column(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must differ, got ds, ds and label"):
+        read_sequences(write(TABLE, tmp_path), id_col="ds")
 
 
 def test_table_without_columns(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -164,9 +165,14 @@ def test_same_seed_same_bits_and_no_traces(
     assert np.array_equal(np.asarray(keras.random.uniform((3,))), expected)
 
 
-def test_interrupt_keeps_the_best_so_far(case: Case) -> None:
+def raise_it() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("press", [raise_it, lambda: signal.raise_signal(signal.SIGINT)])
+def test_interrupt_keeps_the_best_so_far(case: Case, press: Callable[[], None]) -> None:
     def interrupt(epoch: int, epochs: int, loss: float) -> None:
-        raise KeyboardInterrupt
+        press()
 
     with pytest.warns(UserWarning, match="interrupt"):
         task = case.make().fit(*case.fit, progress=interrupt)

@@ -43,11 +43,12 @@ app.command()(info)
 
 def main() -> None:
     """Run the command line; the entry point of the `longshort` command."""
+    # Where there is TensorFlow, Keras imports it whatever the backend is, and it prints what it
+    # thinks of the processor. The second variable would make it slower where it is the backend.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if os.environ.get("KERAS_BACKEND") != "tensorflow":
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone (`longshort ... | head`); Python's own flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

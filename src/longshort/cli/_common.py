@@ -7,8 +7,9 @@ import json
 import math
 import os
 import sys
+import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,7 +21,8 @@ from longshort._errors import DataError, LongshortError, SaveError
 if TYPE_CHECKING:
     import pandas as pd
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERNAL, BAD_INPUT, INTERRUPTED = 1, 2, 130
+PLOTS = (".png", ".svg", ".pdf")
 
 # Options that several commands take.
 Data = Annotated[str, typer.Argument(help="A file, or a built-in name such as air-passengers.")]
@@ -41,7 +43,8 @@ def guarded(command: Command) -> Command:
     """Make a command end with one sentence and an exit code where it would end with a traceback.
 
     Bad input, and a file that cannot be read or written, exit with 2; Ctrl-C with 130. Warnings
-    are printed as sentences too.
+    are printed as sentences too. What nobody foresaw exits with 1 and one sentence; with
+    LONGSHORT_DEBUG=1 in the environment its traceback comes first.
     """
 
     @functools.wraps(command)
@@ -50,7 +53,7 @@ def guarded(command: Command) -> Command:
             warnings.showwarning = _show_warning
             try:
                 command(*args, **kwargs)
-            except BrokenPipeError:
+            except (BrokenPipeError, typer.Exit, typer.Abort, typer.BadParameter):
                 raise
             except (LongshortError, OSError) as error:
                 typer.echo(f"error: {error}", err=True)
@@ -58,6 +61,12 @@ def guarded(command: Command) -> Command:
             except KeyboardInterrupt:
                 typer.echo("interrupted", err=True)
                 raise typer.Exit(INTERRUPTED) from None
+            except Exception as error:
+                if os.environ.get("LONGSHORT_DEBUG") == "1":
+                    traceback.print_exc()
+                what = " ".join(f"{type(error).__name__}: {error}".split())
+                typer.echo(f"internal error: {what}; please report it", err=True)
+                raise typer.Exit(INTERNAL) from None
 
     return run  # type: ignore[return-value]
 
@@ -72,11 +81,24 @@ def read_series(
     """Read a table `unique_id, ds, y` from a path or by a built-in name."""
     from longshort.data import load_dataset, read_table
 
-    if not Path(data).exists() and Path(data).name == data and not Path(data).suffix:
-        return load_dataset(data)
-    table = read_table(data)
     named = {"unique_id": id_col, "ds": time_col, "y": target_col}
     options = {"unique_id": "--id-col", "ds": "--time-col", "y": "--target-col"}
+    if not Path(data).exists() and Path(data).name == data and not Path(data).suffix:
+        table = load_dataset(data)
+        given = [options[ours] for ours, theirs in named.items() if ours != theirs]
+        if given:
+            raise DataError(
+                f"{data}: is a built-in set, whose columns have our names; leave out "
+                f"{' and '.join(given)}."
+            )
+        return table
+    for first, second in (("unique_id", "ds"), ("unique_id", "y"), ("ds", "y")):
+        if named[first] == named[second]:
+            raise DataError(
+                f"{options[first]} and {options[second]}: both name the column {named[first]!r}; "
+                "name a different one for each."
+            )
+    table = read_table(data, text=[id_col])
     for ours, theirs in named.items():
         if theirs not in table.columns and (ours, theirs) != ("unique_id", "unique_id"):
             raise DataError(
@@ -103,10 +125,37 @@ def check_target(path: Path | None, option: str, suffixes: tuple[str, ...] = ())
         raise SaveError(f"{option} {path}: expected a name that ends in {', '.join(suffixes)}.")
     if path.is_dir():
         raise SaveError(f"{option} {path}: is a folder; expected the name of a file.")
+    system = Path("/proc") in folder.resolve().parents or folder.resolve() == Path("/dev")
+    if system or (path.exists() and not path.is_file()):
+        # The file is written beside its name and renamed, which would replace a device.
+        raise SaveError(f"{option} {path}: is not a regular file; expected the name of one.")
     if not folder.is_dir():
         raise SaveError(f"{option} {path}: there is no folder {folder}; create it first.")
     if not os.access(path if path.exists() else folder, os.W_OK) or not os.access(folder, os.W_OK):
         raise SaveError(f"{option} {path}: no permission to write there.")
+
+
+def check_targets(targets: dict[str, Path | None], inputs: Sequence[str | Path] = ()) -> None:
+    """Check all that a command writes, by option, before it does anything.
+
+    Raises:
+        SaveError: As `check_target`; or if two targets are one file, or one is an input.
+    """
+    earlier = {str(path): f"the input {path}" for path in inputs if Path(path).exists()}
+    for option, path in targets.items():
+        if path is None:
+            continue
+        check_target(path, option, PLOTS if option == "--plot" else ())
+        for other, what in earlier.items():
+            if _same_file(path, other):
+                raise SaveError(f"{option} {path}: would overwrite {what}; name another file.")
+        earlier[str(path)] = f"what {option} writes"
+
+
+def _same_file(first: str | Path, second: str | Path) -> bool:
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

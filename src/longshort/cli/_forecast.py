@@ -63,9 +63,7 @@ def forecast(
 
     Example: `longshort forecast sales.csv --h 28 --time-col date --target-col sold`
     """
-    common.check_target(output, "--output")
-    common.check_target(plot, "--plot", (".png", ".svg", ".pdf"))
-    common.check_target(model, "--model")
+    common.check_targets({"--output": output, "--plot": plot, "--model": model}, inputs=[data])
     task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
     from longshort.data import check_series
 

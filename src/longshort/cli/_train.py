@@ -20,9 +20,7 @@ from longshort.cli._forecast import (
 
 Model = Annotated[Path, typer.Option(help="Save the model to this file.")]
 
-train_app = typer.Typer(
-    name="train", help="Train a model and save it to a file.", no_args_is_help=True
-)
+train_app = typer.Typer(name="train", help="Train a model and save it to a file.")
 
 
 @train_app.command("forecast")
@@ -46,12 +44,12 @@ def train_forecast(
 
     Example: `longshort train forecast sales.csv --h 28 --model sales.longshort`
     """
-    common.check_target(model, "--model")
+    common.check_targets({"--model": model}, inputs=[data])
     task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
     table = common.read_series(data, id_col, time_col, target_col)
     with common.progress_bar("training") as progress:
         task.fit(table, progress=progress)
-    _finish(task, model, as_json, min(task.losses_))
+    _finish(task, model, as_json, min(task.losses_), "best validation loss")
 
 
 @train_app.command("classify")
@@ -75,10 +73,11 @@ def train_classify(
 
     Example: `longshort train classify gestures.csv --model gestures.longshort`
     """
-    common.check_target(model, "--model")
+    common.check_targets({"--model": model}, inputs=[data])
     from longshort._errors import DataError
     from longshort.data import read_sequences
     from longshort.tasks import SequenceClassifier
+    from longshort.tasks._json import encode
 
     given: dict[str, Any] = {
         "units": units,
@@ -90,16 +89,23 @@ def train_classify(
     found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
     if found.y is None:
         raise DataError(f"{data}: has no labels to train on; add y (npz) or a column {label_col}.")
+    try:
+        encode(list(dict.fromkeys(found.y)), where="labels")
+    except TypeError as error:
+        raise DataError(f"{data}: {error}.") from None
     with common.progress_bar("training") as progress:
-        task.fit(found.X, found.y, progress=progress)
-    _finish(task, model, as_json, min(task.history_))
+        task.fit(found.X, found.y, feature_names=found.features, progress=progress)
+    if task.num_held_out_:
+        _finish(task, model, as_json, min(task.history_), "best validation loss")
+    else:
+        _finish(task, model, as_json, task.history_[-1], "last training loss")
 
 
-def _finish(task: Any, path: Path, as_json: bool, loss: float) -> None:
+def _finish(task: Any, path: Path, as_json: bool, loss: float, kind: str) -> None:
     task.save(path)
     if as_json:
         params = task.get_params()
         content = {"task": type(task).__name__, "model": path, "loss": loss, "params": params}
         common.print_json(content)
     else:
-        typer.echo(f"{task!r}: best validation loss {loss:.4f}. Written: {path}")
+        typer.echo(f"{task!r}: {kind} {loss:.4f}. Written: {path}")

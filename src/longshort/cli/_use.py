@@ -13,7 +13,10 @@ from longshort.cli._common import Data, IdCol, Json, LabelCol, TargetCol, TimeCo
 from longshort.cli._forecast import print_scores
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+
+    from longshort.data import SequenceSet
 
 File = Annotated[Path, typer.Argument(help="A model that `train` or `forecast` saved.")]
 
@@ -33,7 +36,7 @@ def predict(
 
     Example: `longshort predict sales.longshort new.csv --output forecast.csv`
     """
-    common.check_target(output, "--output")
+    common.check_targets({"--output": output}, inputs=[file, data])
     from longshort.tasks import Forecaster, load
 
     task = load(file)
@@ -64,6 +67,9 @@ def evaluate(
 ) -> None:
     """Score a saved model on data with known answers, beside baselines.
 
+    A forecaster is never scored on what it was trained on: where the windows overlap that, a
+    fresh model is trained and scored.
+
     Example: `longshort evaluate gestures.longshort test.csv`
     """
     from longshort.data import read_sequences
@@ -73,18 +79,54 @@ def evaluate(
     scores: dict[str, Any]
     if isinstance(task, Forecaster):
         table = common.read_series(data, id_col, time_col, target_col)
-        scores = task.evaluate(table, n_windows=n_windows)
+        scores, fresh = _score_forecaster(task, table, n_windows)
     else:
         found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
         if found.y is None:
             raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
-        scores = task.evaluate(found.X, found.y)
+        scores, fresh = task.evaluate(_channels(task, found, data), found.y), False
     if as_json:
-        common.print_json(scores)
+        common.print_json({**scores, "model": "fresh" if fresh else "saved"})
     elif isinstance(task, Forecaster):
+        if fresh:
+            typer.echo("The saved model has seen these windows: a fresh one was trained for them.")
         print_scores(scores, n_windows, task.h)
     else:
         common.print_columns([[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()])
+
+
+def _score_forecaster(
+    task: Any, table: pd.DataFrame, n_windows: int
+) -> tuple[dict[str, dict[str, float]], bool]:
+    """Return the scores and whether they are those of a fresh model."""
+    epochs: list[int] = []
+    with common.progress_bar("training a fresh model") as bar:
+
+        def note(epoch: int, total: int, loss: float) -> None:
+            epochs.append(epoch)
+            if bar is not None:
+                bar(epoch, total, loss)
+
+        # It is called only where a model is trained.
+        scores = task.evaluate(table, n_windows=n_windows, progress=note)
+    return scores, bool(epochs)
+
+
+def _channels(task: Any, found: SequenceSet, data: str) -> list[np.ndarray]:
+    """Return the sequences with the channels in the order of training, found by their names."""
+    names = task.feature_names_
+    if names is None or found.features is None:
+        return found.X
+    missing, unknown = set(names) - set(found.features), set(found.features) - set(names)
+    if missing or unknown:
+        faults = [f"lacks {', '.join(sorted(missing))}"] if missing else []
+        faults += [f"has the unknown {', '.join(sorted(unknown))}"] if unknown else []
+        raise DataError(
+            f"{data}: expected the channels that the model was trained on, but it "
+            f"{' and '.join(faults)}."
+        )
+    order = [found.features.index(name) for name in names]
+    return [x[:, order] for x in found.X]
 
 
 def _labels(task: Any, data: str, id_col: str, time_col: str, label_col: str) -> pd.DataFrame:
@@ -93,8 +135,9 @@ def _labels(task: Any, data: str, id_col: str, time_col: str, label_col: str) ->
 
     from longshort.data import read_sequences
 
-    found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
-    probabilities = task.predict_proba(found.X)
+    columns = {"id_col": id_col, "time_col": time_col, "label_col": label_col}
+    found = read_sequences(data, **columns, labels=False)
+    probabilities = task.predict_proba(_channels(task, found, data))
     table = pd.DataFrame({"unique_id": found.ids})
     table["label"] = task.classes_[probabilities.argmax(axis=1)]
     for k, label in enumerate(task.classes_):

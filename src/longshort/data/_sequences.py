@@ -122,8 +122,11 @@ def _check_one(x: Any, name: str, num_features: int | None) -> tuple[np.ndarray,
 def check_labels(y: Any, n: int, *, name: str = "y") -> list[Hashable]:
     """Check one label for each of `n` sequences and return them as Python values.
 
+    Bytes become str, as NumPy has them where a file has text.
+
     Raises:
-        DataError: If there are more or fewer, or one is missing (NaN) or not hashable.
+        DataError: If there are more or fewer, or one is missing (NaN), not hashable, bytes that
+            are not UTF-8, or a NumPy date.
 
     Example:
         >>> import numpy as np
@@ -137,12 +140,18 @@ def check_labels(y: Any, n: int, *, name: str = "y") -> list[Hashable]:
         )
     if isinstance(y, (str, bytes)) or not isinstance(y, Iterable) or hasattr(y, "columns"):
         raise DataError(f"{name}: expected a list of {n} labels, got a {type(y).__name__}.")
+    if isinstance(y, np.ndarray) and y.dtype.kind in "mM":
+        raise DataError(f"{name}: labels cannot be of {y.dtype}. Convert them: {name}.astype(str).")
     labels = y.tolist() if hasattr(y, "tolist") else list(y)
     if len(labels) != n:
         raise DataError(f"{name}: expected {n} labels, one a sequence, got {len(labels)}.")
     for i, label in enumerate(labels):
+        if isinstance(label, (np.datetime64, np.timedelta64)):  # item() may be a bare integer
+            raise DataError(f"{name}[{i}]: a label cannot be a NumPy date. Convert it to str.")
         if isinstance(label, np.generic):
             labels[i] = label = label.item()
+        if isinstance(label, bytes):
+            labels[i] = label = _text(label, f"{name}[{i}]")
         try:
             hash(label)
         except TypeError:
@@ -150,9 +159,23 @@ def check_labels(y: Any, n: int, *, name: str = "y") -> list[Hashable]:
                 f"{name}[{i}]: expected a hashable label, got a {type(label).__name__}. "
                 "Use str, int or tuple."
             ) from None
-        if label != label:
+        if _is_missing(label):
             raise DataError(f"{name}[{i}]: the label is missing (NaN). Drop that sequence.")
     return labels
+
+
+def _text(label: bytes, name: str) -> str:
+    try:
+        return label.decode()
+    except UnicodeDecodeError:
+        raise DataError(f"{name}: the label {label!r} is not UTF-8. Decode it to str.") from None
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):  # pandas.NA has no truth value
+        return True
 
 
 def pad_sequences(
@@ -214,9 +237,25 @@ class Standardizer:
         scale = steps.std(axis=0)
         return cls(first + steps.mean(axis=0), np.where(scale > 0, scale, 1.0))
 
-    def transform(self, sequences: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the scaled sequences, n arrays (T_i, D), float32."""
-        return [((x - self.mean) / self.scale).astype(np.float32) for x in sequences]
+    def transform(self, sequences: Sequence[np.ndarray], *, name: str = "X") -> list[np.ndarray]:
+        """Return the scaled sequences, n arrays (T_i, D), float32.
+
+        Raises:
+            DataError: If a value lies so far from those of training that float32 overflows; the
+                message has its index, and `name` before it.
+        """
+        with np.errstate(over="ignore"):
+            scaled = [((x - self.mean) / self.scale).astype(np.float32) for x in sequences]
+        for i, x in enumerate(scaled):
+            if not np.isfinite(x).all():
+                step, channel = np.argwhere(~np.isfinite(x))[0]
+                raise DataError(
+                    f"{name}[{i}]: {sequences[i][step, channel]:g} at step {step}, channel "
+                    f"{channel} is too far from the values of training (mean "
+                    f"{self.mean[channel]:g}, deviation {self.scale[channel]:g}) to be scaled. "
+                    "Check its unit, or drop the sequence."
+                )
+        return scaled
 
 
 def read_sequences(
@@ -225,6 +264,7 @@ def read_sequences(
     id_col: str = "unique_id",
     time_col: str = "ds",
     label_col: str = "label",
+    labels: bool = True,
 ) -> SequenceSet:
     """Read sequences and their labels from a file.
 
@@ -241,6 +281,8 @@ def read_sequences(
         id_col: Column of a table that names the sequence.
         time_col: Column of a table to order the steps by.
         label_col: Column of a table with the label.
+        labels: Whether to read the labels where there are some; False: `y` is None, whatever
+            that column holds.
 
     Returns:
         X, y, ids and features; see SequenceSet.
@@ -251,18 +293,21 @@ def read_sequences(
     if not Path(path).is_file():
         raise DataError(f"{path}: there is no such file.")
     if Path(path).suffix.lower() == ".npz":
-        return _read_npz(path)
+        return _read_npz(path, labels)
     from longshort.data._tables import read_table
 
-    return _from_table(read_table(path), str(path), id_col, time_col, label_col)
+    return _from_table(
+        read_table(path, text=[id_col]), str(path), id_col, time_col, label_col, labels
+    )
 
 
-def _read_npz(path: str | os.PathLike[str]) -> SequenceSet:
+def _read_npz(path: str | os.PathLike[str], labels: bool) -> SequenceSet:
     if not zipfile.is_zipfile(path):  # np.load takes any other file for a pickle
         raise DataError(f"{path}: not an .npz file, or damaged.")
+    wanted = ("X", "lengths", "y") if labels else ("X", "lengths")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("X", "y", "lengths") if key in file}
+            arrays = {key: file[key] for key in wanted if key in file}
     except ValueError as error:
         if "pickle" not in str(error):
             raise DataError(f"{path}: not an .npz file, or damaged.") from None
@@ -295,10 +340,15 @@ def _read_npz(path: str | os.PathLike[str]) -> SequenceSet:
 
 
 def _from_table(
-    table: pd.DataFrame, path: str, id_col: str, time_col: str, label_col: str
+    table: pd.DataFrame, path: str, id_col: str, time_col: str, label_col: str, labels: bool
 ) -> SequenceSet:
     import pandas as pd
 
+    if len({id_col, time_col, label_col}) < 3:
+        raise DataError(
+            f"{path}: the columns of names, times and labels must differ, got {id_col}, "
+            f"{time_col} and {label_col}."
+        )
     missing = [name for name in (id_col, time_col) if name not in table.columns]
     if missing:
         raise DataError(
@@ -317,6 +367,11 @@ def _from_table(
         if table[name].isna().any():
             row = int(np.argmax(table[name].isna()))
             raise DataError(f"{path}: {name} is missing in row {row}. Fill or drop it.")
+    labels = labels and label_col in table.columns
+    for name in (id_col, label_col) if labels else (id_col,):
+        kinds = [type(v).__name__ for v in table[name] if isinstance(v, (list, dict))]
+        if kinds:
+            raise DataError(f"{path}: {name} must hold text or numbers, got a {kinds[0]}.")
     table = table.assign(**{time_col: _times(table[time_col], path)})
     if (twice := table.duplicated([id_col, time_col])).any():
         row = table[twice].iloc[0]
@@ -327,16 +382,16 @@ def _from_table(
         _, fault = _check_one(values, f"{path}: {id_col} {name}", None)
         if fault:
             raise DataError(fault)
-        if label_col in table.columns:
-            labels = rows[label_col].unique()
-            if len(labels) != 1:
+        if labels:
+            found = rows[label_col].unique()
+            if len(found) != 1:
                 raise DataError(
                     f"{path}: {label_col} must be the same in all rows of a sequence, "
-                    f"{id_col} {name} has {', '.join(map(str, labels[:3]))}."
+                    f"{id_col} {name} has {', '.join(map(str, found[:3]))}."
                 )
-            if pd.isna(labels[0]):
+            if pd.isna(found[0]):
                 raise DataError(f"{path}: {label_col} of {id_col} {name} is missing.")
-            y.append(labels[0])
+            y.append(found[0])
         X.append(values)
         ids.append(name)
     # Sorting by time mixed the sequences; give them back in the order of the file.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from numbers import Integral, Real
 from typing import Any
 
 from longshort._errors import NotFittedError
@@ -26,6 +27,15 @@ class Task:
     """
 
     model_: Any
+
+    def _least_bytes(self, state: dict[str, Any]) -> int:
+        """Return how many bytes the weights that go with `state` take at least.
+
+        `load` calls it before `_set_state`, to refuse a file that holds fewer: a network that
+        memory cannot hold would make XLA end the whole process. Both come from the file, so
+        check what is used here, as in `_set_state`.
+        """
+        return 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -91,6 +101,46 @@ class Task:
         """
         self._check_fitted("be saved")
         save_task(self, path)
+
+
+# Larger ones end the whole process within XLA, or take hours to build.
+MAX_UNITS, MAX_LAYERS = 65_536, 100
+MAX_SEED = 2**63 - 1
+
+
+def check_whole(name: str, value: Any, least: int, most: int) -> list[str]:
+    """Return what is wrong with a hyper-parameter that must be a whole number, if anything.
+
+    >>> check_whole("units", 0, 1, MAX_UNITS)
+    ['units must be a whole number from 1 to 65536, got 0']
+    """
+    if is_a(Integral, value) and least <= value <= most:
+        return []
+    return [f"{name} must be a whole number from {least} to {most}, got {value!r}"]
+
+
+def is_a(kind: type, value: Any) -> bool:
+    """Return whether `value` is of `kind` (Integral, Real); True and False are no numbers."""
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check_share(name: str, value: Any) -> list[str]:
+    """Return what is wrong with a hyper-parameter that must lie from 0 to below 1."""
+    if is_a(Real, value) and 0 <= value < 1:
+        return []
+    return [f"{name} must be a number from 0 to below 1, got {value!r}"]
+
+
+def check_rate(name: str, value: Any) -> list[str]:
+    """Return what is wrong with a learning rate: above 0 and at most 1."""
+    if is_a(Real, value) and 0 < value <= 1:
+        return []
+    return [f"{name} must be a number above 0 and at most 1, got {value!r}"]
+
+
+def check_bool(name: str, value: Any) -> list[str]:
+    """Return what is wrong with a hyper-parameter that must be True or False."""
+    return [] if isinstance(value, bool) else [f"{name} must be True or False, got {value!r}"]
 
 
 def _same(value: Any, default: Any) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._sequences import pad_sequences
+from longshort.tasks._interrupt import interruptible
 
 Progress = Callable[[int, int, float], None]
 
@@ -95,23 +96,26 @@ def train(
     history: list[float] = []
     lowest, waited = np.inf, 0
     try:
-        for epoch in range(1, epochs + 1):
-            # All batches have the same size: the last one is filled up from the front.
-            order = np.resize(rng.permutation(len(sequences)), (steps, batch_size))
-            model.reset_metrics()
-            for rows in order:
-                batch = _pad([sequences[i] for i in rows], longest)
-                loss = float(model.train_on_batch(batch, targets[rows]))
-            if held:
-                loss = cross_entropy(logits(model, held, longest), held_targets)
-            history.append(loss)
-            waited += 1
-            if np.isfinite(loss) and (loss < lowest or not held):
-                best, lowest, waited = _weights(model), loss, 0
-            if progress is not None:
-                progress(epoch, epochs, loss)
-            if waited > patience and held:
-                break
+        with interruptible() as interrupt:
+            for epoch in range(1, epochs + 1):
+                # All batches have the same size: the last one is filled up from the front.
+                order = np.resize(rng.permutation(len(sequences)), (steps, batch_size))
+                model.reset_metrics()
+                for rows in order:
+                    batch = _pad([sequences[i] for i in rows], longest)
+                    loss = float(model.train_on_batch(batch, targets[rows]))
+                    interrupt.check()
+                if held:
+                    loss = cross_entropy(logits(model, held, longest), held_targets)
+                history.append(loss)
+                waited += 1
+                if np.isfinite(loss) and (loss < lowest or not held):
+                    best, lowest, waited = _weights(model), loss, 0
+                if progress is not None:
+                    progress(epoch, epochs, loss)
+                interrupt.check()
+                if waited >= patience and held:
+                    break
     except KeyboardInterrupt:
         if not best:
             raise

@@ -114,13 +114,12 @@ def load(path: str | os.PathLike[str]) -> Any:
         longshort._errors.FileFormatError: nothing.longshort: there is no such file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(_file_name(path)) as archive:
             if set(archive.namelist()) == _MODEL_ENTRIES:
                 # The end of what is left of a file is the end of the zip inside it.
                 raise _Broken("is cut off, or a plain Keras file. Copy it again or save it anew.")
             _check_entries(archive, {_TASK, _MODEL})
-            content = _read_json(archive)
-            task = _build(content)
+            task = _build(_read_json(archive), archive.getinfo(_MODEL).file_size)
             with tempfile.TemporaryDirectory() as folder:
                 # Fixed name: nothing that the file says becomes a path.
                 model = Path(folder) / _MODEL
@@ -138,7 +137,20 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise FileFormatError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except _Broken as error:
         raise FileFormatError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise FileFormatError(f"{path!r}: cannot be read: {error}.") from None
     return task
+
+
+def _file_name(path: Any) -> str:
+    """Return `path` as a string, or say in a ValueError why it can name no file."""
+    try:
+        name = os.fspath(path)
+    except TypeError:
+        raise ValueError(f"expected a file name, got a {type(path).__name__}") from None
+    if b"\0" in os.fsencode(name):
+        raise ValueError("a file name cannot hold a null character")
+    return os.fsdecode(name)
 
 
 def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
@@ -150,8 +162,11 @@ def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) 
     Raises:
         SaveError: If the file cannot be written.
     """
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not os.path.isfile(target):
+    try:
+        target = os.path.realpath(_file_name(path))
+    except ValueError as error:
+        raise SaveError(f"{path!r}: cannot be written: {error}.") from None
+    if os.path.exists(path) and not os.path.isfile(path):
         raise SaveError(f"{path}: cannot be written, it is not a regular file.")
     temporary = f"{target}.{secrets.token_hex(4)}.tmp"
     try:
@@ -206,6 +221,8 @@ def _read_json(archive: zipfile.ZipFile) -> dict[str, Any]:
         raise _Broken(f"{_TASK} in it is not valid JSON. Save it anew.") from None
     if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise _Broken(f"{_TASK} in it has no format number; it is not ours.")
+    if content["format"] < 1:
+        raise _Broken(f"has the format number {content['format']}; it is not ours.")
     if content["format"] > FORMAT:
         raise _Broken(
             f"written in format {content['format']}, this longshort reads up to {FORMAT}. "
@@ -217,7 +234,7 @@ def _read_json(archive: zipfile.ZipFile) -> dict[str, Any]:
     return content
 
 
-def _build(content: dict[str, Any]) -> Task:
+def _build(content: dict[str, Any], model_bytes: int) -> Task:
     import longshort.tasks  # noqa: F401  (registers our own classes)
 
     name = content["class"]
@@ -226,9 +243,12 @@ def _build(content: dict[str, Any]) -> Task:
         raise _Broken(f"holds a {name[:80]!r}, which is not known here; known are {known}.")
     try:
         params, state = decode(content["params"]), decode(content["state"])
-        if set(params) != set(_registry[name]._param_names()):
-            raise ValueError("its hyper-parameters are not those of the class")
-        task = _registry[name](**params)
+        unknown = sorted(set(params) - set(_registry[name]._param_names()))
+        if unknown:
+            raise ValueError(f"there is no hyper-parameter {unknown[0][:80]!r}")
+        task = _registry[name](**params)  # what an older file lacks takes its default
+        if task._least_bytes(state) > model_bytes:
+            raise ValueError(f"{_MODEL} is too small for its hyper-parameters")
         task._set_state(state)
         task._check_fitted()
     except KeyError as error:

@@ -443,6 +443,11 @@ class Forecaster(Task):
             "tail": self.tail_.to_state(),
         }
 
+    def _least_bytes(self, state: dict[str, Any]) -> int:
+        check_params(self.get_params())
+        rows = self.units + (self.num_layers - 1) * 2 * self.units
+        return 2 * 4 * self.units * rows * self.num_members  # 2 bytes, a weight of half precision
+
     def _set_state(self, state: dict[str, Any]) -> None:
         check_params(self.get_params())
         self.freq_, self.season_length_ = state["freq"], state["season_length"]

@@ -13,6 +13,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from longshort.layers import LSTM
+from longshort.tasks._interrupt import interruptible
 from longshort.tasks._metrics import pinball
 
 Array = NDArray[Any]
@@ -190,18 +191,21 @@ def train(
     losses = [validate()]
     best, best_epoch, weights = losses[0], 0, _weights(model)
     try:
-        for epoch in range(1, plan.epochs + 1):
-            order = np.resize(rng.permutation(num_windows), steps * size)
-            for step in range(steps):
-                x, y = gather(order[step * size : (step + 1) * size])
-                model.train_on_batch(x.astype("float32"), y[:, None, :, None].astype("float32"))
-            losses.append(validate())
-            if losses[-1] < best:
-                best, best_epoch, weights = losses[-1], epoch, _weights(model)
-            if progress is not None:
-                progress(epoch, plan.epochs, losses[-1])
-            if epoch - best_epoch >= plan.patience:
-                break
+        with interruptible() as interrupt:
+            for epoch in range(1, plan.epochs + 1):
+                order = np.resize(rng.permutation(num_windows), steps * size)
+                for step in range(steps):
+                    x, y = gather(order[step * size : (step + 1) * size])
+                    model.train_on_batch(x.astype("float32"), y[:, None, :, None].astype("float32"))
+                    interrupt.check()
+                losses.append(validate())
+                if losses[-1] < best:
+                    best, best_epoch, weights = losses[-1], epoch, _weights(model)
+                if progress is not None:
+                    progress(epoch, plan.epochs, losses[-1])
+                interrupt.check()
+                if epoch - best_epoch >= plan.patience:
+                    break
     except KeyboardInterrupt:
         if not keep_best:
             raise

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from numbers import Integral, Real
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._sequences import Standardizer, check_labels, check_sequences
-from longshort.tasks._base import Task
+from longshort.tasks._base import (
+    MAX_LAYERS,
+    MAX_SEED,
+    MAX_UNITS,
+    Task,
+    check_bool,
+    check_rate,
+    check_share,
+    check_whole,
+)
 from longshort.tasks._classifier_training import Progress, held_out, log_softmax, logits, train
 from longshort.tasks._scores import classification_scores
 
@@ -32,8 +40,8 @@ class SequenceClassifier(Task):
         batch_size: Sequences a training step.
         validation_split: Share of the training part, drawn evenly from each class, on which
             training is stopped; 0 for none. Not used where `fit` gets `validation_data`.
-        patience: Epochs without a better validation loss before training stops; the weights of
-            the best epoch are kept.
+        patience: Epochs without a better validation loss after which training stops; the
+            weights of the best epoch are kept.
         standardize: Whether to scale each channel to mean 0 and deviation 1, as measured on the
             training part without the validation part.
         seed: Whole number, decides on everything random.
@@ -41,6 +49,8 @@ class SequenceClassifier(Task):
     Attributes:
         classes_: (K,) the labels in order; columns of `predict_proba`.
         num_features_: D.
+        feature_names_: The D channel names that `fit` got, or None.
+        num_held_out_: Sequences of the validation part.
         history_: Validation loss of each epoch (training loss where nothing was held out).
         model_: Keras model: (B, T, D) standardised values and (B, T) mask to (B, K) logits.
 
@@ -56,6 +66,8 @@ class SequenceClassifier(Task):
 
     classes_: np.ndarray
     num_features_: int
+    feature_names_: list[str] | None
+    num_held_out_: int
     history_: list[float]
 
     # Defaults by 4-fold cross-validation, two seeds, within the training part of JapaneseVowels,
@@ -95,17 +107,21 @@ class SequenceClassifier(Task):
         y: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        feature_names: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> SequenceClassifier:
         """Train on sequences and their labels.
 
-        Ctrl-C ends training early, with a warning, and keeps the best weights so far; before the
-        end of the first epoch it is raised.
+        Ctrl-C ends training after the step that runs, with a warning, and keeps the best weights
+        so far; before the end of the first epoch it is raised.
 
         Args:
             X: Array (n, T, D) or n arrays (T_i, D), finite numbers.
             y: n labels of at least two kinds: str, int, or anything hashable.
             validation_data: X and y to stop on, instead of a part of the above.
+            feature_names: Names of the D channels, to be kept as `feature_names_` and in the
+                file. Arrays have no names, so `predict` cannot compare them; the command line
+                does, with the columns of a table.
             progress: Called after each epoch with its number (from 1), `epochs`, and the
                 validation loss.
 
@@ -123,13 +139,16 @@ class SequenceClassifier(Task):
             raise DataError(f"SequenceClassifier: y has one label only ({labels[0]!r}), needs two.")
         targets = _index(labels, classes, "y")
         num_features = sequences[0].shape[1]
+        names = None if feature_names is None else _check_names(feature_names, num_features)
         if validation_data is not None:
             held = check_sequences(
                 validation_data[0], num_features=num_features, name="validation X"
             )
             held_labels = check_labels(validation_data[1], len(held), name="validation y")
             held_targets = _index(held_labels, classes, "validation y")
+            held_name = "validation X"
         else:
+            held_name = "the validation part of X, "
             rng = np.random.default_rng([self.seed, 0])
             part = held_out(targets, self.validation_split, rng)
             held = [sequences[i] for i in np.flatnonzero(part)]
@@ -138,7 +157,8 @@ class SequenceClassifier(Task):
             targets = targets[~part]
         scaler = Standardizer.fit(sequences) if self.standardize else None
         if scaler is not None:
-            sequences, held = scaler.transform(sequences), scaler.transform(held)
+            sequences = scaler.transform(sequences)
+            held = scaler.transform(held, name=held_name)
         longest = max(map(len, sequences))
         weights, history = train(
             self._build(num_features, len(classes)),
@@ -158,8 +178,8 @@ class SequenceClassifier(Task):
         model = self._build(num_features, len(classes))
         model.set_weights(weights)
         self.classes_ = _label_array(classes)
-        self.num_features_ = num_features
-        self.history_ = history
+        self.num_features_, self.feature_names_ = num_features, names
+        self.history_, self.num_held_out_ = history, len(held)
         self._classes, self._scaler, self._longest = classes, scaler, longest
         self._majority = int(np.bincount(targets, minlength=len(classes)).argmax())
         self.model_ = model
@@ -210,21 +230,18 @@ class SequenceClassifier(Task):
         return classification_scores(targets, self.predict_proba(sequences), self._majority)
 
     def _check_params(self) -> None:
-        positive = ("units", "num_layers", "epochs", "batch_size")
         faults = [
-            f"{name} must be a whole number from {low}, got {getattr(self, name)!r}"
-            for names, low in ((positive, 1), (("patience", "seed"), 0))
-            for name in names
-            if not isinstance(getattr(self, name), Integral) or getattr(self, name) < low
-        ]
-        faults += [
-            f"{name} must be a number from {low} to below {high}, got {getattr(self, name)!r}"
-            for name, low, high in (
-                ("dropout", 0, 1),
-                ("validation_split", 0, 1),
-                ("learning_rate", 0, np.inf),
-            )
-            if not isinstance(getattr(self, name), Real) or not low <= getattr(self, name) < high
+            *check_whole("units", self.units, 1, MAX_UNITS),
+            *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
+            *check_bool("bidirectional", self.bidirectional),
+            *check_share("dropout", self.dropout),
+            *check_rate("learning_rate", self.learning_rate),
+            *check_whole("epochs", self.epochs, 1, 10**9),
+            *check_whole("batch_size", self.batch_size, 1, 10**6),
+            *check_share("validation_split", self.validation_split),
+            *check_whole("patience", self.patience, 1, 10**9),
+            *check_bool("standardize", self.standardize),
+            *check_whole("seed", self.seed, 0, MAX_SEED),
         ]
         if faults:
             raise DataError(f"SequenceClassifier: {'; '.join(faults)}.")
@@ -273,19 +290,34 @@ class SequenceClassifier(Task):
             "classes": self._classes,
             "majority": self._majority,
             "num_features": self.num_features_,
+            "feature_names": self.feature_names_,
+            "num_held_out": self.num_held_out_,
             "longest": self._longest,
             "scaler": None if scaler is None else (scaler.mean, scaler.scale),
             "history": self.history_,
         }
 
-    def _set_state(self, state: dict[str, Any]) -> None:
+    def _least_bytes(self, state: dict[str, Any]) -> int:
         self._check_params()
-        classes, num_features, scaler = state["classes"], state["num_features"], state["scaler"]
         for name in ("num_features", "longest", "majority"):
             if type(state[name]) is not int or state[name] < (name != "majority"):
                 raise ValueError(f"{name} is {state[name]!r}")
-        if len(set(classes)) < 2 or state["majority"] >= len(classes):
+        ways = 2 if self.bidirectional else 1
+        rows = state["num_features"] + self.units + (self.num_layers - 1) * (ways + 1) * self.units
+        return 2 * ways * 4 * self.units * rows  # 2 bytes, a weight of half precision
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        classes, num_features, scaler = state["classes"], state["num_features"], state["scaler"]
+        # The last two are newer than the format.
+        names, num_held_out = state.get("feature_names"), state.get("num_held_out", 0)
+        if type(classes) is not list or len(set(classes)) < len(classes) or len(classes) < 2:
             raise ValueError("broken classes")
+        if state["majority"] >= len(classes):
+            raise ValueError(f"majority is {state['majority']!r}")
+        if type(state["history"]) is not list:
+            raise ValueError("broken history")
+        if type(num_held_out) is not int:
+            raise ValueError(f"num_held_out is {num_held_out!r}")
         if scaler is not None:
             scaler = Standardizer(*scaler)
             shapes = {scaler.mean.shape, scaler.scale.shape}
@@ -294,8 +326,19 @@ class SequenceClassifier(Task):
         self.history_ = [float(loss) for loss in state["history"]]
         self.classes_, self._classes = _label_array(classes), classes
         self.num_features_, self._longest = num_features, state["longest"]
+        self.feature_names_ = None if names is None else _check_names(names, num_features)
+        self.num_held_out_ = num_held_out
         self._majority, self._scaler = state["majority"], scaler
         self.model_ = self._build(num_features, len(classes))
+
+
+def _check_names(names: Any, num_features: int) -> list[str]:
+    found = [] if isinstance(names, str) else list(names)
+    if len(set(found)) != num_features or not all(isinstance(name, str) for name in found):
+        raise DataError(
+            f"feature_names: expected {num_features} different names, one a channel, got {names!r}."
+        )
+    return found
 
 
 def _classes(labels: list[Hashable]) -> list[Hashable]:
