@@ -64,10 +64,9 @@ struct ForwardStep {
 template <bool Gated, int R>
 void forward_tile(const ForwardStep& step, int64_t row, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t D = a.features, H = a.units, B = a.batch, T = a.time, P = blocks_of(H);
+  const int64_t D = a.features, H = a.units, B = a.batch, T = a.time;
   const float* weights = step.scratch.weights + block * (D + H) * kTile;
   const bool has_h = step.h.data != nullptr;
-  (void)P;
   for (int part = 0; part < kParts; ++part) {
     const int64_t lane = part * kLanes;
     Tile<R, 4> z;

@@ -143,10 +143,9 @@ const char* longshort_lstm_forward(const longshort_lstm* a) {
     const Kernels& k = kernels();
     const Plan plan = plan_steps(*a, num_threads());
     // The team may turn out smaller than planned (its workers are busy): then it is one thread.
-    Scratch scratch(k.forward_scratch(*a, plan.threads));
-    float* data = scratch.take(k.forward_scratch(*a, plan.threads));
+    const Scratch scratch(k.forward_scratch(*a, plan.threads));
     run_team(plan.threads, [&](const Team& team) {
-      k.forward(*a, Plan{team.size, plan.by_rows}, data, team);
+      k.forward(*a, Plan{team.size, plan.by_rows}, scratch.data(), team);
     });
   });
 }
@@ -162,10 +161,9 @@ const char* longshort_lstm_backward(const longshort_lstm* a) {
   return guarded([&] {
     const Kernels& k = kernels();
     const Plan plan = plan_steps(*a, num_threads());
-    Scratch scratch(k.backward_scratch(*a));
-    float* data = scratch.take(k.backward_scratch(*a));
+    const Scratch scratch(k.backward_scratch(*a));
     run_team(plan.threads, [&](const Team& team) {
-      k.backward(*a, Plan{team.size, plan.by_rows}, data, team);
+      k.backward(*a, Plan{team.size, plan.by_rows}, scratch.data(), team);
     });
   });
 }
@@ -185,9 +183,8 @@ const char* longshort_lstm_weight_gradient(const longshort_lstm* a) {
     // Enough for the planned team, and for a team of one.
     const int64_t one = k.weight_gradient_scratch(*a, 1);
     const int64_t all = k.weight_gradient_scratch(*a, threads);
-    Scratch scratch(all > one ? all : one);
-    float* data = scratch.take(all > one ? all : one);
-    run_team(threads, [&](const Team& team) { k.weight_gradient(*a, data, team); });
+    const Scratch scratch(all > one ? all : one);
+    run_team(threads, [&](const Team& team) { k.weight_gradient(*a, scratch.data(), team); });
   });
 }
 
@@ -198,9 +195,8 @@ const char* longshort_lstm_input_gradient(const longshort_lstm* a) {
   return guarded([&] {
     const Kernels& k = kernels();
     const int threads = plan_product(product_flops(*a, a->features), num_threads());
-    Scratch scratch(k.input_gradient_scratch(*a));
-    float* data = scratch.take(k.input_gradient_scratch(*a));
-    run_team(threads, [&](const Team& team) { k.input_gradient(*a, data, team); });
+    const Scratch scratch(k.input_gradient_scratch(*a));
+    run_team(threads, [&](const Team& team) { k.input_gradient(*a, scratch.data(), team); });
   });
 }
 

@@ -14,7 +14,7 @@ namespace longshort {
 // the scope. At most one block a concurrent call is kept, the largest that was ever asked for.
 class Scratch {
  public:
-  explicit Scratch(int64_t floats) : size_(floats) {
+  explicit Scratch(int64_t floats) {
     std::lock_guard<std::mutex> lock(mutex());
     auto& blocks = free_blocks();
     if (!blocks.empty()) {
@@ -37,12 +37,7 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  // The next `floats` of the block, from a cache line's start.
-  float* take(int64_t floats) {
-    float* start = block_.data + used_;
-    used_ += cache_lines(floats);
-    return start;
-  }
+  float* data() const { return block_.data; }
 
  private:
   struct Block {
@@ -58,8 +53,6 @@ class Scratch {
     return *blocks;
   }
   Block block_;
-  int64_t size_ = 0;
-  int64_t used_ = 0;
 };
 
 }  // namespace longshort
