@@ -15,7 +15,7 @@
 
 namespace longshort {
 
-// Half of the second-level cache of the smallest machine we tune for (1 MB).
+// Three quarters of a second-level cache of 1 MB: the rest is for rows of x, h and gates.
 constexpr int64_t kOwnCache = 768 * 1024;
 // A thread must have this much to do before it is worth waking: between two barriers, where one
 // costs about a microsecond, and in a whole call, some 50 microseconds of work.

@@ -17,8 +17,8 @@ from longshort._errors import DataError
 from longshort.data import Standardizer
 from longshort.tasks import SequenceClassifier, load
 from longshort.tasks._classifier_training import _bucket, held_out
-from longshort.tasks._interrupt import interruptible
 from longshort.tasks._scores import classification_scores
+from longshort.tasks._training import interruptible
 
 rng = np.random.default_rng(0)
 X = [rng.normal(size=(3 + i % 9, 2)) + i % 2 * 3 for i in range(40)]

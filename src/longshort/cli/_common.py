@@ -163,7 +163,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     from longshort.tasks._files import write_file
 
     text = table.to_csv(index=False).encode()
-    write_file(path, lambda file: (file.write(text), None)[1])
+    write_file(path, lambda file: file.write(text))
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def to_keras(model: keras.Model) -> keras.Model:
 
 def _exchange(model: keras.Model, old: type, new: type) -> keras.Model:
     if not isinstance(model, keras.layers.Layer):
-        raise DataError(f"accelerate: expected a Keras model, got {type(model).__name__}.")
+        raise DataError(f"expected a Keras model, got {type(model).__name__}.")
     for layer in model._flatten_layers():
         # The two classes differ in methods only, so exchanging the class keeps weights, names,
         # optimizer state and every reference to the layer, also in subclassed models, whose

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._sequences import pad_sequences
-from longshort.tasks._interrupt import interruptible
-
-Progress = Callable[[int, int, float], None]
+from longshort.tasks._training import Progress, copy_weights, interruptible
 
 
 def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -110,7 +108,7 @@ def train(
                 history.append(loss)
                 waited += 1
                 if np.isfinite(loss) and (loss < lowest or not held):
-                    best, lowest, waited = _weights(model), loss, 0
+                    best, lowest, waited = copy_weights(model), loss, 0
                 if progress is not None:
                     progress(epoch, epochs, loss)
                 interrupt.check()
@@ -157,13 +155,6 @@ def logits(model: Any, sequences: Sequence[np.ndarray], longest: int) -> np.ndar
     for rows, values in parts:
         result[rows] = values
     return result
-
-
-def _weights(model: Any) -> list[np.ndarray]:
-    """Copy the weights; `model.get_weights` does it by a way that NumPy 2 warns about."""
-    from keras import ops
-
-    return [np.array(ops.convert_to_numpy(variable.value)) for variable in model.weights]
 
 
 def log_softmax(values: np.ndarray) -> np.ndarray:

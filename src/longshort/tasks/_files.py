@@ -153,7 +153,7 @@ def _file_name(path: Any) -> str:
     return os.fsdecode(name)
 
 
-def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
+def write_file(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
     """Write a file whole or not at all.
 
     `write` gets a new file beside the target, which takes the target's name once it is on disk;

@@ -26,7 +26,6 @@ from longshort.tasks._linear_path import (
     window_choices,
 )
 from longshort.tasks._quantile_net import (
-    Progress,
     TrainPlan,
     build_net,
     predict,
@@ -34,6 +33,7 @@ from longshort.tasks._quantile_net import (
     train,
     without_optimizer,
 )
+from longshort.tasks._training import Progress
 
 Array = NDArray[np.float64]
 

@@ -13,11 +13,10 @@ from keras import ops
 from numpy.typing import NDArray
 
 from longshort.layers import LSTM
-from longshort.tasks._interrupt import interruptible
 from longshort.tasks._metrics import pinball
+from longshort.tasks._training import Progress, copy_weights, interruptible
 
 Array = NDArray[Any]
-Progress = Callable[[int, int, float], object]
 
 
 def quantiles_of(level: Sequence[int | float]) -> list[float]:
@@ -189,7 +188,7 @@ def train(
         return pinball(np.broadcast_to(validation[1][:, None, :, None], f.shape), f, quantiles)
 
     losses = [validate()]
-    best, best_epoch, weights = losses[0], 0, _weights(model)
+    best, best_epoch, weights = losses[0], 0, copy_weights(model)
     try:
         with interruptible() as interrupt:
             for epoch in range(1, plan.epochs + 1):
@@ -200,7 +199,7 @@ def train(
                     interrupt.check()
                 losses.append(validate())
                 if losses[-1] < best:
-                    best, best_epoch, weights = losses[-1], epoch, _weights(model)
+                    best, best_epoch, weights = losses[-1], epoch, copy_weights(model)
                 if progress is not None:
                     progress(epoch, plan.epochs, losses[-1])
                 interrupt.check()
@@ -222,11 +221,6 @@ def train(
 def without_optimizer(model: keras.Model) -> keras.Model:
     """Return the same layers as a model that saves a third of the bytes: Adam keeps two moments."""
     return keras.Model(model.inputs, model.outputs[0], name=model.name)
-
-
-def _weights(model: keras.Model) -> list[Array]:
-    # Copies: the training step reuses the memory. `model.get_weights` warns on NumPy 2.
-    return [np.array(ops.convert_to_numpy(v.value)) for v in model.weights]
 
 
 PREDICT_BATCH = 256

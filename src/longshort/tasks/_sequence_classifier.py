@@ -19,8 +19,9 @@ from longshort.tasks._base import (
     check_share,
     check_whole,
 )
-from longshort.tasks._classifier_training import Progress, held_out, log_softmax, logits, train
+from longshort.tasks._classifier_training import held_out, log_softmax, logits, train
 from longshort.tasks._scores import classification_scores
+from longshort.tasks._training import Progress
 
 
 class SequenceClassifier(Task):

@@ -1,12 +1,28 @@
-"""Ctrl-C during training, noticed between two steps."""
+"""What the training loops of all tasks share: progress, a copy of the weights, Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+import numpy as np
+
+# Called after each epoch with its number (from 1), the most there will be, and the loss.
+Progress = Callable[[int, int, float], object]
+
+
+def copy_weights(model: Any) -> list[np.ndarray]:
+    """Return the weights of a Keras model as copies: a training step reuses their memory.
+
+    `model.get_weights` reads them in a way that NumPy 2 warns about.
+    """
+    from keras import ops
+
+    return [np.array(ops.convert_to_numpy(variable.value)) for variable in model.weights]
 
 
 class Interrupt:
