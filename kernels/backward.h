@@ -5,45 +5,51 @@
 namespace {
 
 struct BackwardScratch {
+  const Steps& steps;
   float* weights;  // packed U^T
-  float* dc;       // (P, B, 16), the running gradient of c
-  float* dh;       // (B, 16 P), the gradient of h at the step done last, for masked rows
+  float* dc;       // (P, B, kLanes) by places, the running gradient of c
+  float* dh;       // (B, P kLanes) by places, the gradient of h that passes a step unchanged
   int64_t size;
 
-  BackwardScratch(const longshort_lstm& a, float* data) {
+  BackwardScratch(const longshort_lstm& a, const Steps& made, float* data) : steps(made) {
     const int64_t P = blocks_of(a.units);
-    const int64_t weights_size =
-        longshort::cache_lines(transposed_size(a.units, a.units, a.h_dropout));
-    weights = data;
-    dc = data + weights_size;
-    dh = dc + P * a.batch * kBlock;
-    size = weights_size + 2 * P * a.batch * kBlock;
+    Taker taker{data, 0};
+    weights = taker.take(transposed_size(a.units, a.units, a.h_dropout));
+    dc = taker.take(P * a.batch * kBlock);
+    dh = taker.take(P * a.batch * kBlock);
+    size = taker.used;
+  }
+  float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
+    return dh + (place * blocks_of(a.units) + block) * kBlock;
   }
 };
 
-// Derivative of the cell at step s for one row and kLanes units; dh is the whole gradient of h_s.
-LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, float* dc_running, int64_t s,
-                                    int64_t b, int64_t block, int64_t lane, Vector dh) {
-  const int64_t H = a.units, B = a.batch, T = a.time;
-  const int64_t at = (block * T + s) * B + b;
-  const int64_t unit = block * kBlock + lane;
-  float* dz = a.dz + at * kTile + lane;
-  if (unit >= H || masked(a, b, s)) {  // dz is a left factor: padding must be zero too
+// Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
+LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
+                                    int64_t s, int64_t place, int64_t block, Vector dh) {
+  const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
+  const int64_t entry = scratch.steps.first[s] + place;
+  const int64_t total = scratch.steps.total(a);
+  float* dz = a.dz + (block * total + entry) * kTile;
+  if (a.dhs) dh += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, H - unit);
+  if (masked(a, row, s)) {
+    store(scratch.dh_at(a, place, block), dh);
     for (int64_t g = 0; g < kGates; ++g) store(dz + g * kBlock, Vector{});
     return;
   }
-  const float* gates = a.gates + at * kTile + lane;
+  const float* gates = a.gates + (block * total + entry) * kTile;
   const Vector i = load(gates), f = load(gates + kBlock), g = load(gates + 2 * kBlock),
                o = load(gates + 3 * kBlock);
   const Vector one = splat(1.0f);
   Vector c_prev = {};
-  if (s > 0) {
-    c_prev = load(a.cells + (at - B) * kBlock + lane);
+  if (s > scratch.steps.begin[place]) {
+    const int64_t before = scratch.steps.first[s - 1] + place;
+    c_prev = load(a.cells + (block * total + before) * kBlock);
   } else if (a.c0) {
-    c_prev = load_n(a.c0 + b * H + unit, H - unit);
+    c_prev = load_n(a.c0 + row * H + unit, H - unit);
   }
-  const Vector tanh_c = tanh(load(a.cells + at * kBlock + lane));
-  float* running = dc_running + (block * B + b) * kBlock + lane;
+  const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
+  float* running = scratch.dc + (block * B + place) * kBlock;
   const Vector dc = load(running) + dh * o * (one - tanh_c * tanh_c);
   store(dz, dc * g * i * (one - i));
   store(dz + kBlock, dc * c_prev * f * (one - f));
@@ -52,107 +58,127 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, float* dc_running, 
   store(running, dc * f);
 }
 
-// One tile of step s; s = -1 leaves the gradient towards h0.
+// A row's last step: what arrives is the gradient of h_last and of what was copied from it.
+inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                         int64_t place, int64_t block) {
+  cell_backward(a, scratch, s, place, block, load(scratch.dh_at(a, place, block)));
+}
+
+// The gradient of h of R places at step s, from dz of step s + 1. Before a row's first step
+// (`leaves`) that is the gradient of h0.
 template <bool Gated, int R, int N>
-void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s, int64_t row,
-                   int64_t block) {
-  const int64_t H = a.units, B = a.batch, T = a.time, P = blocks_of(H);
-  const float* weights = scratch.weights + block * kBlock * P * kTile * (Gated ? kGates : 1);
-  const bool last = s == T - 1;
-  for (int part = 0; part < kParts; ++part) {
-    const int64_t lane = part * kLanes;
-    Tile<R, N> recurrent = {};
-    if (!last) {
-      const int64_t unit = block * kBlock + lane;
-      const float* factors = Gated ? a.h_dropout + row * H + unit : nullptr;
-      transposed_tile<Gated>(recurrent, a.dz + ((s + 1) * B + row) * kTile, T * B * kTile, P,
-                             weights + lane, factors, B * H, H, H - unit);
-    }
-    for (int r = 0; r < R; ++r) {
-      const int64_t b = row + r;
-      // What a masked step passes on unchanged; after the last step, the gradient of h_last.
-      const bool passed = last || masked(a, b, s + 1);
-      for (int n = 0; n < N; ++n) {
-        const int64_t unit = (block + n) * kBlock + lane, width = H - unit;
-        float* kept = scratch.dh + b * P * kBlock + unit;
-        Vector dh = recurrent.sum[r][n];
-        if (passed) dh += load(kept);
-        if (s < 0) {
-          if (width > 0) store_n(a.dh0 + b * H + unit, dh, width);
-          continue;
-        }
-        if (a.dhs && width > 0) dh += load_n(a.dhs + (b * T + s) * H + unit, width);
-        if (masked(a, b, s)) store(kept, dh);
-        cell_backward(a, scratch.dc, s, b, block + n, lane, dh);
+void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                   int64_t place, int64_t block, bool leaves) {
+  const int64_t H = a.units, B = a.batch, P = blocks_of(H), unit = block * kBlock;
+  const int64_t total = scratch.steps.total(a);
+  Factors<R> factors = {};
+  for (int r = 0; Gated && r < R; ++r)
+    factors.row[r] = a.h_dropout + scratch.steps.row[place + r] * H + unit;
+  factors.gate = B * H;
+  factors.width = H - unit;
+  Tile<R, N> product;
+  transposed_tile<Gated>(product, a.dz + (scratch.steps.first[s + 1] + place) * kTile,
+                         total * kTile, P, scratch.weights + transposed_at(H, block, Gated),
+                         factors);
+  for (int r = 0; r < R; ++r) {
+    const bool passes = masked(a, scratch.steps.row[place + r], s + 1);
+    for (int n = 0; n < N; ++n) {
+      float* kept = scratch.dh_at(a, place + r, block + n);
+      Vector dh = product.sum[r][n];
+      if (passes) dh += load(kept);
+      if (leaves) {
+        store(kept, dh);
+      } else {
+        cell_backward(a, scratch, s, place + r, block + n, dh);
       }
     }
   }
 }
 
-inline void start_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range rows,
+// The sum of dhs over steps whose h is a copy.
+inline Vector sum_skipped(const longshort_lstm& a, int64_t row, Range steps, int64_t unit) {
+  Vector sum = {};
+  for (int64_t s = steps.begin; a.dhs && s < steps.end; ++s)
+    sum += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, a.units - unit);
+  return sum;
+}
+
+inline void start_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range places,
                            Range blocks) {
-  const int64_t B = a.batch, H = a.units, P = blocks_of(H);
-  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    for (int64_t b = rows.begin; b < rows.end; ++b) {
-      for (int64_t j = 0; j < kBlock; ++j) {
-        const int64_t unit = block * kBlock + j;
-        const bool real = unit < H;
-        scratch.dc[(block * B + b) * kBlock + j] =
-            a.dc_last && real ? a.dc_last[b * H + unit] : 0.0f;
-        scratch.dh[b * P * kBlock + unit] = a.dh_last && real ? a.dh_last[b * H + unit] : 0.0f;
+  const int64_t B = a.batch, H = a.units;
+  for (int64_t place = places.begin; place < places.end; ++place) {
+    const int64_t row = scratch.steps.row[place];
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const int64_t unit = block * kBlock, width = H - unit;
+      Vector dh = sum_skipped(a, row, Range{scratch.steps.end[place], a.time}, unit);
+      if (a.dh_last) dh += load_n(a.dh_last + row * H + unit, width);
+      store(scratch.dh_at(a, place, block), dh);
+      const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, width) : Vector{};
+      store(scratch.dc + (block * B + place) * kBlock, dc);
+    }
+  }
+}
+
+inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range places,
+                            Range blocks) {
+  const int64_t B = a.batch, H = a.units;
+  for (int64_t place = places.begin; place < places.end; ++place) {
+    const int64_t row = scratch.steps.row[place];
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const int64_t unit = block * kBlock, width = H - unit;
+      if (a.dh0) {
+        const Vector skipped = sum_skipped(a, row, Range{0, scratch.steps.begin[place]}, unit);
+        store_n(a.dh0 + row * H + unit, load(scratch.dh_at(a, place, block)) + skipped, width);
       }
+      if (a.dc0)
+        store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), width);
     }
   }
 }
 
 // One thread's share of a backward call.
-void backward(const longshort_lstm& a, const Plan& plan, float* data, const Team& team) {
+void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, float* data,
+              const Team& team) {
   const int64_t B = a.batch, T = a.time, H = a.units, P = blocks_of(H);
-  const BackwardScratch scratch(a, data);
+  const BackwardScratch scratch(a, steps, data);
   const bool gated = a.h_dropout != nullptr;
-  const Range rows = plan.rows(a, team.index), blocks = plan.blocks(P, team.index);
-
-  // Tiles lie one behind the other, in the order in which for_blocks goes over a thread's blocks.
-  const auto pack = [&](int64_t block, auto width) {
-    constexpr int64_t count = decltype(width)::count;
-    if (gated) {
-      for (int64_t n = 0; n < count; ++n)
-        pack_transposed(a.recurrent, H, H, block + n, 1, true,
-                        scratch.weights + (block + n) * kBlock * P * kTile * kGates);
-    } else {
-      pack_transposed(a.recurrent, H, H, block, count, false,
-                      scratch.weights + block * kBlock * P * kTile);
-    }
-  };
-  if (plan.by_rows) {
-    int64_t turn = 0;
-    for_blocks(blocks, [&](int64_t block, auto width) {
-      if (turn++ % team.size == team.index) pack(block, width);
-    });
-  } else {
-    for_blocks(blocks, pack);
-  }
-  start_backward(a, scratch, rows, blocks);
+  const Range blocks = plan.blocks(P, team.index);
+  int64_t turn = 0;
+  pack_tiles(a.recurrent, H, H, blocks, gated, scratch.weights,
+             [&] { return !plan.by_rows || turn++ % team.size == team.index; });
+  for_places(plan, team.index, B, 0, B,
+             [&](Range places) { start_backward(a, scratch, places, blocks); });
   team.wait();
 
   for (int64_t s = T - 1; s >= (a.dh0 ? -1 : 0); --s) {
-    for_blocks(blocks, [&](int64_t block, auto width) {
-      for_rows(rows, [&](int64_t row, auto height) {
-        constexpr int R = decltype(height)::count, N = decltype(width)::count;
-        if (gated) {
-          for (int64_t n = 0; n < N; ++n) backward_tile<true, R, 1>(a, scratch, s, row, block + n);
-        } else {
-          backward_tile<false, R, N>(a, scratch, s, row, block);
-        }
+    const int64_t now = steps.active(s), after = steps.active(s + 1);
+    const auto products = [&](int64_t from, int64_t to, bool leaves) {
+      for_blocks(blocks, [&](int64_t block, auto width) {
+        for_places(plan, team.index, B, from, to, [&](Range places) {
+          auto tile = [&](int64_t place, auto height) {
+            constexpr int R = decltype(height)::count, N = decltype(width)::count;
+            if (gated) {
+              for (int64_t n = 0; n < N; ++n)
+                backward_tile<true, R, 1>(a, scratch, s, place, block + n, leaves);
+            } else {
+              backward_tile<false, R, N>(a, scratch, s, place, block, leaves);
+            }
+          };
+          call_rows(places.size(), places.begin, tile);
+        });
       });
+    };
+    products(0, smaller(now, after), false);
+    if (a.dh0) products(now, after, true);
+    for_places(plan, team.index, B, after, now, [&](Range places) {
+      for (int64_t block = blocks.begin; block < blocks.end; ++block)
+        for (int64_t place = places.begin; place < places.end; ++place)
+          first_of_row(a, scratch, s, place, block);
     });
     if (!plan.by_rows) team.wait();
   }
-  if (a.dc0) {
-    for (int64_t b = rows.begin; b < rows.end; ++b)
-      for (int64_t unit = blocks.begin * kBlock; unit < smaller(blocks.end * kBlock, H); ++unit)
-        a.dc0[b * H + unit] = scratch.dc[((unit / kBlock) * B + b) * kBlock + unit % kBlock];
-  }
+  for_places(plan, team.index, B, 0, B,
+             [&](Range places) { finish_backward(a, scratch, places, blocks); });
 }
 
 }  // namespace

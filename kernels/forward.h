@@ -1,159 +1,267 @@
 // Forward: both products of a step, the gates and the cell in one register tile.
 #pragma once
 #include "pool.h"
+#include "steps.h"
 #include "tile.h"
 
 namespace {
 
-using longshort::blocks_of;
-using longshort::Plan;
-using longshort::Range;
-using longshort::smaller;
+using longshort::masked;
+using longshort::Steps;
 using longshort::Team;
+using longshort::time_of;
 
-// Time index in x and mask of processing step s.
-inline int64_t time_of(const longshort_lstm& a, int64_t s) {
-  return a.reverse ? a.time - 1 - s : s;
-}
-inline bool masked(const longshort_lstm& a, int64_t row, int64_t s) {
-  return a.mask && !a.mask[row * a.time + time_of(a, s)];
-}
 inline bool gated(const longshort_lstm& a) { return a.x_dropout || a.h_dropout; }
 
-// Scratch of one forward call, and its size when data is null.
-struct ForwardScratch {
-  float* weights;  // (P, D + H, 64)
-  float* bias;     // (P, 64)
-  float* cells;    // (P, B, 16), the running c
-  float* states;   // (2, B, H), the running h where hs is not kept
-  float* dropped;  // (2, 4, B, H), h times h_dropout, or null
-  float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
-  int64_t size;
+// Entries (steps x places) whose x W is computed ahead at a time, at least one step's.
+constexpr int64_t kAhead = 256;
 
-  ForwardScratch(const longshort_lstm& a, int threads, float* data) {
-    const int64_t P = blocks_of(a.units);
-    int64_t used = 0;
-    auto take = [&](int64_t floats) {
-      float* p = data ? data + used : nullptr;
-      used += longshort::cache_lines(floats);
-      return floats ? p : nullptr;
-    };
-    weights = take(P * (a.features + a.units) * kTile);
-    bias = take(P * kTile);
-    cells = take(P * a.batch * kBlock);
-    states = take(a.hs ? 0 : 2 * a.batch * a.units);
-    dropped = take(a.h_dropout ? 2 * kGates * a.batch * a.units : 0);
-    inputs = take(a.x_dropout ? threads * kGates * a.batch * a.features : 0);
-    size = used;
+// Hands out parts of one block of scratch; with no block it only counts.
+struct Taker {
+  float* data;
+  int64_t used;
+  float* take(int64_t floats) {
+    float* p = data && floats ? data + used : nullptr;
+    used += longshort::cache_lines(floats);
+    return p;
   }
 };
 
-// What one step reads and writes, the same for all its tiles.
+// Scratch of one forward call. States and what derives from them are kept by places, twice: for
+// the step that is read and the step that is written.
+struct ForwardScratch {
+  const Steps& steps;
+  float* weights;  // (P, D + H, 4, kLanes)
+  float* bias;     // (P, 4, kLanes)
+  float* cells;    // (P, B, kLanes), the running c
+  float* states;   // (2, B, P kLanes), the running h
+  float* dropped;  // (2, 4, B, P kLanes), h times h_dropout, or null
+  float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
+  float* ahead;    // (P, kAhead or B, 4, kLanes), x W + b, or null
+
+  int64_t size;
+
+  ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
+      : steps(made) {
+    const int64_t P = blocks_of(a.units), width = P * kBlock;
+    Taker taker{data, 0};
+    weights = taker.take(P * (a.features + a.units) * kTile);
+    bias = taker.take(P * kTile);
+    cells = taker.take(P * a.batch * kBlock);
+    states = taker.take(2 * a.batch * width);
+    dropped = taker.take(a.h_dropout ? 2 * kGates * a.batch * width : 0);
+    inputs = taker.take(a.x_dropout ? plan.threads * kGates * a.batch * a.features : 0);
+    ahead = taker.take(plan.x_ahead ? P * ahead_entries(a) * kTile : 0);
+    size = taker.used;
+  }
+  static int64_t ahead_entries(const longshort_lstm& a) {
+    return kAhead > a.batch ? kAhead : a.batch;
+  }
+};
+
+// One step of one thread: what its tiles read and write.
 struct ForwardStep {
   const longshort_lstm& a;
   const ForwardScratch& scratch;
   int64_t s;
-  Left x, h;            // left factors, row 0
-  const float* h_prev;  // h_{t-1} without dropout, null: zeros
-  int64_t h_prev_stride;
-  float* h_next;
-  int64_t h_next_stride;
-  float* dropped_next;  // (4, B, H) or null
+  const float* x;       // x of row 0 at this step; with x_dropout the thread's (4, B, D) by places
+  const float* ahead;   // x W + b of this step's first place in block 0, or null
+  int64_t ahead_block;  // floats from one block of it to the next
+  bool has_h;           // false: h is zero
+
+  int64_t width() const { return blocks_of(a.units) * kBlock; }
+  // (B, width) of the step before and of this one; dropped has four of them.
+  float* states(int64_t step) const { return scratch.states + step % 2 * a.batch * width(); }
+  float* dropped(int64_t step) const {
+    return scratch.dropped + step % 2 * kGates * a.batch * width();
+  }
 };
 
+// From z to the new state, for one row and kLanes units.
+LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64_t block,
+                                   const Vector (&z)[4]) {
+  const longshort_lstm& a = step.a;
+  const ForwardScratch& scratch = step.scratch;
+  const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
+  const int64_t state = place * step.width() + unit;
+  const Vector i = sigmoid(z[0]), f = sigmoid(z[1]), g = tanh(z[2]), o = sigmoid(z[3]);
+  float* cell = scratch.cells + (block * B + place) * kBlock;
+  Vector c = f * load(cell) + i * g;
+  Vector h = o * tanh(c);
+  if (masked(a, row, step.s)) {
+    c = load(cell);
+    h = load(step.states(step.s) + state);
+  }
+  store(cell, c);
+  store(step.states(step.s + 1) + state, h);
+  if (a.hs) {
+    store_n(a.hs + (row * a.time + time_of(a, step.s)) * a.hs_stride + unit, h, H - unit);
+  }
+  if (a.gates) {
+    const int64_t at = block * scratch.steps.total(a) + scratch.steps.first[step.s] + place;
+    float* gates = a.gates + at * kTile;
+    store(gates, i);
+    store(gates + kBlock, f);
+    store(gates + 2 * kBlock, g);
+    store(gates + 3 * kBlock, o);
+    store(a.cells + at * kBlock, c);
+  }
+  if (scratch.dropped) {
+    float* dropped = step.dropped(step.s + 1) + state;
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      const Vector factor = load_n(a.h_dropout + (gate * B + row) * H + unit, H - unit);
+      store(dropped + gate * B * step.width(), h * factor);
+    }
+  }
+}
+
 template <bool Gated, int R>
-void forward_tile(const ForwardStep& step, int64_t row, int64_t block) {
+void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, H = a.units, B = a.batch, T = a.time;
   const float* weights = step.scratch.weights + block * (D + H) * kTile;
-  const bool has_h = step.h.data != nullptr;
-  for (int part = 0; part < kParts; ++part) {
-    const int64_t lane = part * kLanes;
-    Tile<R, 4> z;
+  Tile<R, 4> z;
+  if (step.ahead) {
+    const float* ahead = step.ahead + block * step.ahead_block + place * kTile;
+    for (int r = 0; r < R; ++r)
+      for (int g = 0; g < 4; ++g) z.sum[r][g] = load(ahead + r * kTile + g * kBlock);
+  } else {
     for (int g = 0; g < 4; ++g) {
-      const Vector bias = load(step.scratch.bias + block * kTile + g * kBlock + lane);
+      const Vector bias = load(step.scratch.bias + block * kTile + g * kBlock);
       for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
     }
-    multiply<Gated>(z, step.x.at(row), weights + lane, D);
-    if (has_h) multiply<Gated>(z, step.h.at(row), weights + D * kTile + lane, H);
-
-    const int64_t unit = block * kBlock + lane;
-    const int64_t width = H - unit;  // at most this many lanes are real units
-    if (width <= 0) break;
-    for (int r = 0; r < R; ++r) {
-      const int64_t b = row + r;
-      const Vector i = sigmoid(z.sum[r][0]);
-      const Vector f = sigmoid(z.sum[r][1]);
-      const Vector g = tanh(z.sum[r][2]);
-      const Vector o = sigmoid(z.sum[r][3]);
-      float* cell = step.scratch.cells + (block * B + b) * kBlock + lane;
-      Vector c = f * load(cell) + i * g;
-      Vector h = o * tanh(c);
-      if (masked(a, b, step.s)) {
-        c = load(cell);
-        h = step.h_prev ? load_n(step.h_prev + b * step.h_prev_stride + unit, width) : Vector{};
-      }
-      store(cell, c);
-      store_n(step.h_next + b * step.h_next_stride + unit, h, width);
-      if (a.gates) {
-        const int64_t at = (block * T + step.s) * B + b;
-        float* gates = a.gates + at * kTile + lane;
-        store(gates, i);
-        store(gates + kBlock, f);
-        store(gates + 2 * kBlock, g);
-        store(gates + 3 * kBlock, o);
-        store(a.cells + at * kBlock + lane, c);
-      }
-      if (step.dropped_next) {
-        for (int64_t gate = 0; gate < kGates; ++gate) {
-          const int64_t at = (gate * B + b) * H + unit;
-          store_n(step.dropped_next + at, h * load_n(a.h_dropout + at, width), width);
-        }
-      }
+    Left<R> x = left_at<R>(step.x + place * D, D, 1, B * D);
+    for (int r = 0; !a.x_dropout && r < R; ++r) {
+      x.row[r] = step.x + step.scratch.steps.row[place + r] * T * D;
+      x.gate = 0;
     }
+    multiply<Gated>(z, x, weights, D);
   }
+  if (step.has_h) {
+    const int64_t width = step.width();
+    const float* h = a.h_dropout ? step.dropped(step.s) : step.states(step.s);
+    const int64_t gate = a.h_dropout ? B * width : 0;
+    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, H);
+  }
+  for (int r = 0; r < R; ++r) cell_forward(step, place + r, block, z.sum[r]);
 }
 
-// Sets cells and dropped to the initial state, for the given rows and blocks.
-inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch, Range rows,
+// x W + b for all entries of steps begin..end-1, one block of units.
+template <int R>
+void ahead_tile(const longshort_lstm& a, const ForwardScratch& scratch, const float* const (&x)[R],
+                int64_t block, float* out) {
+  Tile<R, 4> z;
+  for (int g = 0; g < 4; ++g) {
+    const Vector bias = load(scratch.bias + block * kTile + g * kBlock);
+    for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
+  }
+  Left<R> left;
+  for (int r = 0; r < R; ++r) left.row[r] = x[r];
+  left.step = 1;
+  left.gate = 0;
+  multiply<false>(z, left, scratch.weights + block * (a.features + a.units) * kTile, a.features);
+  for (int r = 0; r < R; ++r)
+    for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, z.sum[r][g]);
+}
+inline void compute_ahead(const longshort_lstm& a, const ForwardScratch& scratch, Range steps,
                           Range blocks) {
-  const int64_t B = a.batch, H = a.units;
+  const int64_t D = a.features, T = a.time;
+  const int64_t entries = scratch.steps.first[steps.end] - scratch.steps.first[steps.begin];
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    for (int64_t b = rows.begin; b < rows.end; ++b) {
-      for (int64_t j = 0; j < kBlock; ++j) {
-        const int64_t unit = block * kBlock + j;
-        const bool real = unit < H;
-        scratch.cells[(block * B + b) * kBlock + j] = a.c0 && real ? a.c0[b * H + unit] : 0.0f;
-        if (scratch.dropped && a.h0 && real) {
-          for (int64_t g = 0; g < kGates; ++g) {
-            const int64_t at = (g * B + b) * H + unit;
-            scratch.dropped[at] = a.h0[b * H + unit] * a.h_dropout[at];
-          }
+    int64_t s = steps.begin, place = 0;
+    for_rows(Range{0, entries}, [&](int64_t entry, auto height) {
+      constexpr int R = decltype(height)::count;
+      const float* x[R];
+      for (int r = 0; r < R; ++r) {
+        while (place == scratch.steps.active(s)) {
+          place = 0;
+          ++s;
         }
+        x[r] = a.x + (scratch.steps.row[place++] * T + time_of(a, s)) * D;
       }
+      float* out = scratch.ahead + (block * ForwardScratch::ahead_entries(a) + entry) * kTile;
+      ahead_tile<R>(a, scratch, x, block, out);
+    });
+  }
+}
+
+// h of all steps of a row that are not computed: those before its first and after its last one.
+inline void fill_skipped(const longshort_lstm& a, int64_t row, Range steps, int64_t unit,
+                         int64_t width, const float* h) {
+  for (int64_t s = steps.begin; s < steps.end; ++s) {
+    float* out = a.hs + (row * a.time + time_of(a, s)) * a.hs_stride + unit;
+    if (h) {
+      memcpy(out, h, width * sizeof(float));
+    } else {
+      memset(out, 0, width * sizeof(float));
     }
   }
 }
 
-inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratch,
-                           const float* last, int64_t last_stride, Range rows, Range blocks) {
-  const int64_t B = a.batch, H = a.units;
-  for (int64_t b = rows.begin; b < rows.end; ++b) {
+// Initial state of the given places and blocks, in both of the buffers.
+inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch, Range places,
+                          Range blocks) {
+  const int64_t B = a.batch, H = a.units, total = blocks_of(H) * kBlock;
+  for (int64_t place = places.begin; place < places.end; ++place) {
+    const int64_t row = scratch.steps.row[place];
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const int64_t unit = block * kBlock, width = smaller(kBlock, H - unit);
-      const float* cell = scratch.cells + (block * B + b) * kBlock;
-      for (int64_t j = 0; j < width; ++j) {
-        a.c_last[b * H + unit + j] = cell[j];
-        a.h_last[b * H + unit + j] = last ? last[b * last_stride + unit + j] : 0.0f;
+      const Vector h = a.h0 ? load_n(a.h0 + row * H + unit, width) : Vector{};
+      const Vector c = a.c0 ? load_n(a.c0 + row * H + unit, width) : Vector{};
+      store(scratch.cells + (block * B + place) * kBlock, c);
+      for (int64_t buffer = 0; buffer < 2; ++buffer) {
+        store(scratch.states + (buffer * B + place) * total + unit, h);
+        for (int64_t g = 0; scratch.dropped && g < kGates; ++g) {
+          const Vector factor = load_n(a.h_dropout + (g * B + row) * H + unit, width);
+          store(scratch.dropped + ((buffer * kGates + g) * B + place) * total + unit, h * factor);
+        }
       }
     }
   }
+}
+
+inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratch, Range places,
+                           Range blocks) {
+  const int64_t B = a.batch, H = a.units, total = blocks_of(H) * kBlock;
+  for (int64_t place = places.begin; place < places.end; ++place) {
+    const int64_t row = scratch.steps.row[place], end = scratch.steps.end[place];
+    const float* state = scratch.states + (end % 2 * B + place) * total;
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const int64_t unit = block * kBlock, width = smaller(kBlock, H - unit);
+      store_n(a.h_last + row * H + unit, load(state + unit), width);
+      store_n(a.c_last + row * H + unit, load(scratch.cells + (block * B + place) * kBlock), width);
+    }
+    if (!a.hs) continue;
+    const int64_t unit = blocks.begin * kBlock, width = smaller(blocks.end * kBlock, H) - unit;
+    if (width <= 0) continue;
+    fill_skipped(a, row, Range{0, scratch.steps.begin[place]}, unit, width,
+                 a.h0 ? a.h0 + row * H + unit : nullptr);
+    fill_skipped(a, row, Range{end, a.time}, unit, width, state + unit);
+  }
+}
+
+// The x of one step with its dropout, by places.
+inline const float* drop_inputs(const longshort_lstm& a, const ForwardScratch& scratch,
+                                const Plan& plan, const Team& team, int64_t s) {
+  const int64_t B = a.batch, D = a.features;
+  float* inputs = scratch.inputs + team.index * kGates * B * D;
+  for_places(plan, team.index, B, 0, scratch.steps.active(s), [&](Range places) {
+    for (int64_t place = places.begin; place < places.end; ++place) {
+      const int64_t row = scratch.steps.row[place];
+      const float* x = a.x + (row * a.time + time_of(a, s)) * D;
+      for (int64_t g = 0; g < kGates; ++g)
+        for (int64_t d = 0; d < D; ++d)
+          inputs[(g * B + place) * D + d] = x[d] * a.x_dropout[(g * B + row) * D + d];
+    }
+  });
+  return inputs;
 }
 
 // One thread's share of a forward call. The first step with no h0 has no recurrent product.
-void forward(const longshort_lstm& a, const Plan& plan, float* data, const Team& team) {
+void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, float* data,
+             const Team& team) {
   const int64_t B = a.batch, T = a.time, D = a.features, H = a.units, P = blocks_of(H);
-  const ForwardScratch scratch(a, plan.threads, data);
+  const ForwardScratch scratch(a, plan, steps, data);
   for (int64_t block = team.index; block < P; block += team.size) {
     float* panel = scratch.weights + block * (D + H) * kTile;
     pack_gates(a.kernel, D, H, block, panel);
@@ -164,46 +272,45 @@ void forward(const longshort_lstm& a, const Plan& plan, float* data, const Team&
       memset(scratch.bias + block * kTile, 0, kTile * sizeof(float));
     }
   }
-  const Range rows = plan.rows(a, team.index), blocks = plan.blocks(P, team.index);
-  start_forward(a, scratch, rows, blocks);
+  const Range blocks = plan.blocks(P, team.index);
+  for_places(plan, team.index, B, 0, B,
+             [&](Range places) { start_forward(a, scratch, places, blocks); });
   team.wait();
 
-  const float* h_prev = a.h0;
-  int64_t h_prev_stride = H;
+  int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
-    float* h_next = a.hs ? a.hs + s * H : scratch.states + (s % 2) * B * H;
-    const int64_t h_next_stride = a.hs ? T * H : H;
-    Left x{a.x + time_of(a, s) * D, T * D, 1, 0};
-    if (a.x_dropout) {
-      float* inputs = scratch.inputs + team.index * kGates * B * D;
-      for (int64_t g = 0; g < kGates; ++g)
-        for (int64_t b = rows.begin; b < rows.end; ++b)
-          for (int64_t d = 0; d < D; ++d)
-            inputs[(g * B + b) * D + d] = x.data[b * T * D + d] * a.x_dropout[(g * B + b) * D + d];
-      x = Left{inputs, D, 1, B * D};
+    ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
+    if (plan.x_ahead) {
+      if (s == ahead_end) {
+        ahead_begin = s;
+        do {
+          ++ahead_end;
+        } while (ahead_end < T && scratch.steps.first[ahead_end + 1] -
+                                          scratch.steps.first[ahead_begin] <= kAhead);
+        compute_ahead(a, scratch, Range{ahead_begin, ahead_end}, blocks);
+      }
+      step.ahead_block = ForwardScratch::ahead_entries(a) * kTile;
+      step.ahead = scratch.ahead +
+                   (scratch.steps.first[s] - scratch.steps.first[ahead_begin]) * kTile;
+    } else if (a.x_dropout) {
+      step.x = drop_inputs(a, scratch, plan, team, s);
     }
-    Left h{h_prev, h_prev_stride, 1, 0};
-    float* dropped_next = nullptr;
-    if (a.h_dropout) {
-      if (h_prev) h = Left{scratch.dropped + (s % 2) * kGates * B * H, H, 1, B * H};
-      dropped_next = scratch.dropped + ((s + 1) % 2) * kGates * B * H;
-    }
-    const ForwardStep step{a, scratch, s, x, h, h_prev, h_prev_stride, h_next, h_next_stride,
-                           dropped_next};
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      for_rows(rows, [&](int64_t row, auto height) {
-        if (gated(a)) {
-          forward_tile<true, decltype(height)::count>(step, row, block);
-        } else {
-          forward_tile<false, decltype(height)::count>(step, row, block);
-        }
+      for_places(plan, team.index, B, 0, scratch.steps.active(s), [&](Range places) {
+        auto tile = [&](int64_t place, auto height) {
+          if (gated(a)) {
+            forward_tile<true, decltype(height)::count>(step, place, block);
+          } else {
+            forward_tile<false, decltype(height)::count>(step, place, block);
+          }
+        };
+        call_rows(places.size(), places.begin, tile);
       });
     }
     if (!plan.by_rows) team.wait();
-    h_prev = h_next;
-    h_prev_stride = h_next_stride;
   }
-  finish_forward(a, scratch, h_prev, h_prev_stride, rows, blocks);
+  for_places(plan, team.index, B, 0, B,
+             [&](Range places) { finish_forward(a, scratch, places, blocks); });
 }
 
 }  // namespace

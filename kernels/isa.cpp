@@ -9,10 +9,12 @@
 
 namespace {
 
-int64_t forward_scratch(const longshort_lstm& a, int threads) {
-  return ForwardScratch(a, threads, nullptr).size;
+int64_t forward_scratch(const longshort_lstm& a, const longshort::Plan& plan) {
+  return ForwardScratch(a, plan, Steps{}, nullptr).size;
 }
-int64_t backward_scratch(const longshort_lstm& a) { return BackwardScratch(a, nullptr).size; }
+int64_t backward_scratch(const longshort_lstm& a) {
+  return BackwardScratch(a, Steps{}, nullptr).size;
+}
 
 #define LONGSHORT_NAME_OF(x) #x
 #define LONGSHORT_NAME(x) LONGSHORT_NAME_OF(x)

@@ -2,6 +2,7 @@
 #pragma once
 #include "layout.h"
 #include "pool.h"
+#include "steps.h"
 
 namespace longshort {
 
@@ -9,14 +10,14 @@ struct Kernels {
   const char* name;
   bool (*supported)();
   // Floats of scratch for a call, then one thread's share of it.
-  int64_t (*forward_scratch)(const longshort_lstm&, int threads);
-  void (*forward)(const longshort_lstm&, const Plan&, float* scratch, const Team&);
+  int64_t (*forward_scratch)(const longshort_lstm&, const Plan&);
+  void (*forward)(const longshort_lstm&, const Plan&, const Steps&, float* scratch, const Team&);
   int64_t (*backward_scratch)(const longshort_lstm&);
-  void (*backward)(const longshort_lstm&, const Plan&, float* scratch, const Team&);
+  void (*backward)(const longshort_lstm&, const Plan&, const Steps&, float* scratch, const Team&);
   int64_t (*weight_gradient_scratch)(const longshort_lstm&, int threads);
-  void (*weight_gradient)(const longshort_lstm&, float* scratch, const Team&);
+  void (*weight_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
   int64_t (*input_gradient_scratch)(const longshort_lstm&);
-  void (*input_gradient)(const longshort_lstm&, float* scratch, const Team&);
+  void (*input_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
 };
 
 extern const Kernels kAvx512, kAvx2, kPortable;

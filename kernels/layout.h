@@ -1,4 +1,4 @@
-// How units, rows and work are cut into blocks and tiles. The same for every instruction set.
+// How units, rows and work are cut into blocks, tiles and shares.
 #pragma once
 #include <stdint.h>
 
@@ -6,17 +6,13 @@
 
 namespace longshort {
 
-constexpr int64_t kBlock = 16;           // units in a block
-constexpr int64_t kGates = 4;            // i, f, c, o
-constexpr int64_t kTile = kGates * kBlock;  // columns of a register tile
+constexpr int64_t kGates = 4;  // i, f, c, o
 
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Rounds a number of floats up to whole cache lines.
 static inline int64_t cache_lines(int64_t floats) { return ceil_div(floats, 16) * 16; }
-
-static inline int64_t blocks_of(int64_t columns) { return ceil_div(columns, kBlock); }
 
 struct Range {
   int64_t begin, end;
@@ -34,10 +30,10 @@ static inline Range part(int64_t count, int64_t i, int64_t n) {
 struct Plan {
   int threads;
   bool by_rows;
+  // Compute x W for many steps ahead in one product: the weights of x then pass through the cache
+  // once for all of them, not once a step.
+  bool x_ahead;
 
-  Range rows(const longshort_lstm& a, int thread) const {
-    return by_rows ? part(a.batch, thread, threads) : Range{0, a.batch};
-  }
   Range blocks(int64_t count, int thread) const {
     return by_rows ? Range{0, count} : part(count, thread, threads);
   }

@@ -12,6 +12,7 @@
 #include "isa.h"
 #include "pool.h"
 #include "scratch.h"
+#include "steps.h"
 
 namespace longshort {
 
@@ -28,15 +29,16 @@ int plan_product(double flops, int num_threads) {
 }
 
 Plan plan_steps(const longshort_lstm& a, int num_threads) {
-  const int64_t blocks = blocks_of(a.units);
   const int64_t depth = a.features + a.units;
-  const double flops = 2.0 * a.batch * depth * kGates * a.units;
-  const int64_t weights = depth * blocks * kTile * static_cast<int64_t>(sizeof(float));
+  // With few rows the weights' way from the cache is what takes the time.
+  const double flops = 2.0 * (a.batch > 4 ? a.batch : 4) * depth * kGates * a.units;
+  const int64_t weights = depth * kGates * a.units * static_cast<int64_t>(sizeof(float));
   const int threads = plan_product(flops * a.time, num_threads);
-  if (weights <= kOwnCache && a.batch >= 4 * threads) return Plan{threads, true};
+  if (weights <= kOwnCache && a.batch >= 4 * threads) return Plan{threads, true, false};
   const int worth = static_cast<int>(smaller(static_cast<int64_t>(flops / kFlopsPerStep), 256));
-  const int by_units = static_cast<int>(smaller(smaller(threads, blocks), worth < 1 ? 1 : worth));
-  return Plan{by_units, false};
+  const int by_units = static_cast<int>(
+      smaller(smaller(threads, ceil_div(a.units, 16)), worth < 1 ? 1 : worth));
+  return Plan{by_units, false, a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
 }
 
 bool supports_avx512() {
@@ -84,13 +86,13 @@ const Kernels& kernels() {
   return *k;
 }
 
-const char* check_shape(const longshort_lstm* a) {
-  if (!a) return "no arguments";
-  if (a->batch < 0 || a->time < 0) return "batch and time must not be negative";
-  if (a->features < 1 || a->units < 1) return "features and units must be at least 1";
-  constexpr int64_t limit = int64_t{1} << 31;
-  if (a->batch >= limit || a->time >= limit || a->features >= limit || a->units >= limit)
-    return "a dimension is 2^31 or more";
+const char* check_shape(const longshort_lstm& a) {
+  if (a.batch < 0 || a.time < 0) return "batch and time must not be negative";
+  if (a.features < 1 || a.units < 1) return "features and units must be at least 1";
+  constexpr int64_t limit = (int64_t{1} << 31) - 1;
+  if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit)
+    return "a dimension is 2^31 - 1 or more";
+  if ((a.hs || a.dhs) && a.hs_stride < a.units) return "hs_stride must be at least units";
   return nullptr;
 }
 
@@ -122,6 +124,60 @@ double product_flops(const longshort_lstm& a, int64_t depth) {
   return 2.0 * static_cast<double>(a.batch * a.time) * static_cast<double>(depth * kGates * a.units);
 }
 
+// Runs body(layer, plan, steps, scratch, team) for one layer, or for two side by side: each by half
+// of the threads where they are worth more than one, else one after the other.
+template <class MakePlan, class Size, class Body>
+const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_plan, Size size,
+                       Body body) {
+  return guarded([&] {
+    const int threads = num_threads();
+    double flops = 0;
+    for (int i = 0; i < count; ++i) flops += product_flops(layers[i], layers[i].units);
+    const bool split = count == 2 && plan_product(flops, threads) > 1;
+    Plan plans[2] = {};
+    int64_t begins[3] = {};
+    for (int i = 0; i < count; ++i) {
+      const int budget = static_cast<int>(split ? part(threads, i, 2).size() : threads);
+      plans[i] = make_plan(layers[i], budget);
+      begins[i + 1] = begins[i] + steps_size(layers[i]) + size(layers[i], plans[i]);
+    }
+    const Scratch scratch(begins[count]);
+    Steps steps[2];
+    for (int i = 0; i < count; ++i) steps[i] = make_steps(layers[i], scratch.data() + begins[i]);
+    Barrier barriers[2] = {Barrier(plans[0].threads), Barrier(plans[1].threads)};
+    // The team may turn out smaller than planned (its workers are busy): then it is one thread.
+    run_team(plans[0].threads + (split ? plans[1].threads : 0), [&](const Team& team) {
+      for (int i = 0; i < count; ++i) {
+        Team own = team;
+        if (split && team.size > 1) {
+          own = Team{team.index - (i ? plans[0].threads : 0), plans[i].threads, &barriers[i]};
+          if (own.index < 0 || own.index >= own.size) continue;
+        }
+        Plan plan = plans[i];
+        plan.threads = own.size;
+        body(layers[i], plan, steps[i], scratch.data() + begins[i] + steps_size(layers[i]), own);
+      }
+    });
+  });
+}
+
+// Calls check(layer) for each layer; null where all are in order.
+template <class Check>
+const char* check_layers(const longshort_lstm* layers, int count, Check check) {
+  if (!layers || count < 1 || count > 2) return "a call takes one or two layers";
+  for (int i = 0; i < count; ++i) {
+    const longshort_lstm& a = layers[i];
+    if (const char* error = check_shape(a)) return error;
+    if (a.batch != layers[0].batch || a.time != layers[0].time)
+      return "the layers of a call must have the same batch and time";
+    if (a.batch * a.time == 0) continue;
+    if (const char* error = check(a)) return error;
+  }
+  return nullptr;
+}
+
+bool empty(const longshort_lstm* layers) { return layers->batch * layers->time == 0; }
+
 }  // namespace
 }  // namespace longshort
 
@@ -129,75 +185,86 @@ using namespace longshort;
 
 extern "C" {
 
-const char* longshort_lstm_forward(const longshort_lstm* a) {
-  if (const char* error = check_shape(a)) return error;
-  if (!a->gates != !a->cells) return "gates and cells must be given together";
-  if (a->gates && !a->hs) return "hs must be given where gates and cells are";
-  if (a->batch * a->time == 0) {
-    copy_or_zero(a->h_last, a->h0, a->batch * a->units);
-    copy_or_zero(a->c_last, a->c0, a->batch * a->units);
+const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
+  const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
+    if (!a.gates != !a.cells) return "gates and cells must be given together";
+    if (a.gates && !a.hs) return "hs must be given where gates and cells are";
+    if (!a.x || !a.kernel || !a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    return nullptr;
+  });
+  if (error) return error;
+  if (empty(layers)) {
+    for (int i = 0; i < count; ++i) {
+      copy_or_zero(layers[i].h_last, layers[i].h0, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].c_last, layers[i].c0, layers[i].batch * layers[i].units);
+    }
     return nullptr;
   }
-  if (!a->x || !a->kernel || !a->recurrent || !a->h_last || !a->c_last) return kMissing;
-  return guarded([&] {
-    const Kernels& k = kernels();
-    const Plan plan = plan_steps(*a, num_threads());
-    // The team may turn out smaller than planned (its workers are busy): then it is one thread.
-    const Scratch scratch(k.forward_scratch(*a, plan.threads));
-    run_team(plan.threads, [&](const Team& team) {
-      k.forward(*a, Plan{team.size, plan.by_rows}, scratch.data(), team);
-    });
-  });
+  const Kernels& k = kernels();
+  return run_layers(layers, count, plan_steps, k.forward_scratch, k.forward);
 }
 
-const char* longshort_lstm_backward(const longshort_lstm* a) {
-  if (const char* error = check_shape(a)) return error;
-  if (a->batch * a->time == 0) {
-    copy_or_zero(a->dh0, a->dh_last, a->batch * a->units);
-    copy_or_zero(a->dc0, a->dc_last, a->batch * a->units);
+const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
+  const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
+    return !a.recurrent || !a.gates || !a.cells || !a.dz ? kMissing : nullptr;
+  });
+  if (error) return error;
+  if (empty(layers)) {
+    for (int i = 0; i < count; ++i) {
+      copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
+    }
     return nullptr;
   }
-  if (!a->recurrent || !a->gates || !a->cells || !a->dz) return kMissing;
-  return guarded([&] {
-    const Kernels& k = kernels();
-    const Plan plan = plan_steps(*a, num_threads());
-    const Scratch scratch(k.backward_scratch(*a));
-    run_team(plan.threads, [&](const Team& team) {
-      k.backward(*a, Plan{team.size, plan.by_rows}, scratch.data(), team);
-    });
-  });
+  const Kernels& k = kernels();
+  const auto size = [&](const longshort_lstm& a, const Plan&) { return k.backward_scratch(a); };
+  return run_layers(layers, count, plan_steps, size, k.backward);
 }
 
-const char* longshort_lstm_weight_gradient(const longshort_lstm* a) {
-  if (const char* error = check_shape(a)) return error;
-  if (a->batch * a->time == 0) {
-    copy_or_zero(a->dkernel, nullptr, a->features * kGates * a->units);
-    copy_or_zero(a->drecurrent, nullptr, a->units * kGates * a->units);
-    copy_or_zero(a->dbias, nullptr, kGates * a->units);
+const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int count) {
+  const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
+    return !a.x || !a.hs || !a.dz || !a.dkernel || !a.drecurrent ? kMissing : nullptr;
+  });
+  if (error) return error;
+  if (empty(layers)) {
+    for (int i = 0; i < count; ++i) {
+      const longshort_lstm& a = layers[i];
+      copy_or_zero(a.dkernel, nullptr, a.features * kGates * a.units);
+      copy_or_zero(a.drecurrent, nullptr, a.units * kGates * a.units);
+      copy_or_zero(a.dbias, nullptr, kGates * a.units);
+    }
     return nullptr;
   }
-  if (!a->x || !a->hs || !a->dz || !a->dkernel || !a->drecurrent) return kMissing;
-  return guarded([&] {
-    const Kernels& k = kernels();
-    const int threads = plan_product(product_flops(*a, a->features + a->units), num_threads());
+  const Kernels& k = kernels();
+  const auto plan = [](const longshort_lstm& a, int threads) {
+    return Plan{plan_product(product_flops(a, a.features + a.units), threads), false, false};
+  };
+  const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     // Enough for the planned team, and for a team of one.
-    const int64_t one = k.weight_gradient_scratch(*a, 1);
-    const int64_t all = k.weight_gradient_scratch(*a, threads);
-    const Scratch scratch(all > one ? all : one);
-    run_team(threads, [&](const Team& team) { k.weight_gradient(*a, scratch.data(), team); });
-  });
+    const int64_t one = k.weight_gradient_scratch(a, 1);
+    const int64_t all = k.weight_gradient_scratch(a, planned.threads);
+    return all > one ? all : one;
+  };
+  return run_layers(layers, count, plan, size,
+                    [&](const longshort_lstm& a, const Plan&, const Steps& steps, float* scratch,
+                        const Team& team) { k.weight_gradient(a, steps, scratch, team); });
 }
 
-const char* longshort_lstm_input_gradient(const longshort_lstm* a) {
-  if (const char* error = check_shape(a)) return error;
-  if (a->batch * a->time == 0) return nullptr;
-  if (!a->kernel || !a->dz || !a->dx) return kMissing;
-  return guarded([&] {
-    const Kernels& k = kernels();
-    const int threads = plan_product(product_flops(*a, a->features), num_threads());
-    const Scratch scratch(k.input_gradient_scratch(*a));
-    run_team(threads, [&](const Team& team) { k.input_gradient(*a, scratch.data(), team); });
+const char* longshort_lstm_input_gradient(const longshort_lstm* layers, int count) {
+  const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
+    return !a.kernel || !a.dz || !a.dx ? kMissing : nullptr;
   });
+  if (error || empty(layers)) return error;
+  const Kernels& k = kernels();
+  const auto plan = [](const longshort_lstm& a, int threads) {
+    return Plan{plan_product(product_flops(a, a.features), threads), false, false};
+  };
+  const auto size = [&](const longshort_lstm& a, const Plan&) {
+    return k.input_gradient_scratch(a);
+  };
+  return run_layers(layers, count, plan, size,
+                    [&](const longshort_lstm& a, const Plan&, const Steps& steps, float* scratch,
+                        const Team& team) { k.input_gradient(a, steps, scratch, team); });
 }
 
 const char* longshort_isa(void) { return kernels().name; }

@@ -8,17 +8,21 @@
 // unless said; "null" marks the pointers that may be null. Outputs are overwritten, never
 // accumulated into, and alias nothing else. Inputs may alias each other.
 //
-// Step s = 0..T-1 is the order of processing: it reads x and mask at time s, or at T-1-s when
-// `reverse` is set; `hs`, `dhs` and everything saved are in the order of processing.
+// Step s = 0..T-1 is the order of processing: with `reverse`, step s is time T-1-s. x, mask, hs
+// and dhs are in the order of time.
 //
-// Saved for the backward pass in a layout of our own, the same for every instruction set: units
-// in blocks of 16, P = ceil(H / 16) blocks; `gates` is (P, T, B, 4, 16), `cells` (P, T, B, 16).
-// 16 is one AVX-512 register; 4 x 16 columns are one register tile, so a tile holds all four
-// gates of its units and the cell can be computed before anything is written.
+// A row's masked steps before its first and after its last real step are not computed, whichever
+// the batch has more of; masked steps elsewhere are computed and dropped.
 //
-// Every function returns null, or a sentence (static storage) that says what is wrong. They
-// allocate only from the library's own reused scratch memory, may be called from any number of
-// threads at once, throw nothing, and give bitwise the same result for any number of threads.
+// `gates`, `cells` and `dz` are saved between the calls in a layout of the instruction set's own:
+// only calls on the same one, with the same mask, may read them. Their sizes are upper bounds,
+// for H rounded up to whole blocks of 16 units (H').
+//
+// Every function takes one layer, or two that do not depend on each other (the two directions of
+// a bidirectional layer), which then run side by side. It returns null, or a sentence (static
+// storage) that says what is wrong; allocates only from the library's own reused scratch memory,
+// may be called from any number of threads at once, throws nothing, and gives bitwise the same
+// result for any number of threads.
 #pragma once
 #include <stdint.h>
 
@@ -30,6 +34,8 @@ extern "C" {
 
 struct longshort_lstm {
   int64_t batch, time, features, units;  // B, T, D, H
+  int64_t hs_stride;  // floats from one step of hs and dhs to the next: H, or more where h is part
+                      // of a wider array, such as the two directions' outputs side by side
   int32_t reverse;
 
   // Inputs of the layer.
@@ -44,17 +50,17 @@ struct longshort_lstm {
   const float* h_dropout;  // (4, B, H) factors on h_{t-1} where it enters z; null: ones
 
   // Forward: outputs. Weight gradient and backward read hs, gates, cells as saved.
-  float* hs;      // (B, T, H) h_t; null in inference when only the last state is wanted
+  float* hs;      // (B, T, H) with hs_stride, h_t; null in inference when only the last state is wanted
   float* h_last;  // (B, H)
   float* c_last;  // (B, H)
-  float* gates;   // (P, T, B, 4, 16) i, f, tanh(z_c), o; null in inference
-  float* cells;   // (P, T, B, 16) c_t; null in inference
+  float* gates;   // 4 H' T B: i, f, tanh(z_c), o; null in inference
+  float* cells;   // H' T B: c_t; null in inference
 
   // Backward: gradients of the outputs, then what it returns.
-  const float* dhs;      // (B, T, H), null: zeros
+  const float* dhs;      // (B, T, H) with hs_stride, null: zeros
   const float* dh_last;  // (B, H), null: zeros
   const float* dc_last;  // (B, H), null: zeros
-  float* dz;             // (P, T, B, 4, 16) gradient of z; the next two functions read it
+  float* dz;             // 4 H' T B: gradient of z; the next two functions read it
   float* dh0;            // (B, H), null: not wanted
   float* dc0;            // (B, H), null: not wanted
 
@@ -68,13 +74,13 @@ struct longshort_lstm {
 
 // Reads the inputs; writes hs, h_last, c_last, gates, cells. gates and cells: both or neither;
 // with them hs must be there too.
-LONGSHORT_API const char* longshort_lstm_forward(const struct longshort_lstm*);
+LONGSHORT_API const char* longshort_lstm_forward(const struct longshort_lstm*, int count);
 // Reads recurrent, mask, c0, h_dropout, gates, cells, dhs, dh_last, dc_last; writes dz, dh0, dc0.
-LONGSHORT_API const char* longshort_lstm_backward(const struct longshort_lstm*);
-// Reads x, h0, hs, dz, the dropouts; writes dkernel, drecurrent, dbias.
-LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_lstm*);
-// Reads kernel, dz, x_dropout; writes dx.
-LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*);
+LONGSHORT_API const char* longshort_lstm_backward(const struct longshort_lstm*, int count);
+// Reads x, mask, h0, hs, dz, the dropouts; writes dkernel, drecurrent, dbias.
+LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_lstm*, int count);
+// Reads kernel, mask, dz, x_dropout; writes dx.
+LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*, int count);
 
 // The instruction set in use: "avx512", "avx2" or "portable".
 LONGSHORT_API const char* longshort_isa(void);

@@ -1,41 +1,48 @@
 // The one register tile that every product here is made of: R rows x 4 column blocks of kLanes,
-// accumulated over k. B is packed so that one k is up to 64 neighbouring floats.
+// accumulated over k. B is packed so that one k is up to four neighbouring vectors.
 #pragma once
 #include "layout.h"
 #include "vector.h"
 
 namespace {
 
-using longshort::kBlock;
 using longshort::kGates;
-using longshort::kTile;
+using longshort::Plan;
+using longshort::Range;
+using longshort::smaller;
 
 constexpr int kMaxRows = LONGSHORT_ROWS;
-constexpr int kParts = kBlock / kLanes;  // a tile is done in so many parts, by lanes of a block
+// Units in a block: one vector. A tile of four vectors then holds all gates of its units.
+constexpr int64_t kBlock = kLanes;
+constexpr int64_t kTile = kGates * kBlock;
 
-// The left factor: element (row, k) of gate g is at data[g * gate + row * row_stride + k * k_stride].
-struct Left {
-  const float* data;
-  int64_t row_stride, k_stride, gate;
-  Left at(int64_t row) const {
-    return Left{data + row * row_stride, row_stride, k_stride, gate};
-  }
-};
+inline int64_t blocks_of(int64_t columns) { return longshort::ceil_div(columns, kBlock); }
 
 template <int R, int N>
 struct Tile {
   Vector sum[R][N];
 };
 
-// sum[r][n] += left(r, k) * right[k * N * 16 + n * 16 + lane], over k = 0..depth-1.
+// The left factor of a tile: element (r, k) of gate g is at row[r][g * gate + k * step].
+template <int R>
+struct Left {
+  const float* row[R];
+  int64_t step, gate;
+};
+// Rows at equal distances.
+template <int R>
+LONGSHORT_INLINE Left<R> left_at(const float* data, int64_t stride, int64_t step, int64_t gate) {
+  Left<R> left;
+  for (int r = 0; r < R; ++r) left.row[r] = data + r * stride;
+  left.step = step;
+  left.gate = gate;
+  return left;
+}
+
+// sum[r][n] += left(r, k) * right[(k * N + n) * kLanes + lane], over k = 0..depth-1.
 // Gated: column block n is gate n and takes the left factor of its own gate.
 template <bool Gated, int R, int N>
-LONGSHORT_INLINE void multiply(Tile<R, N>& tile, const Left& left, const float* right,
-                               int64_t depth) {
-  const float* row[R];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) row[r] = left.data + r * left.row_stride;
-  const int64_t step = left.k_stride;
+LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* right, int64_t depth) {
   for (int64_t k = 0; k < depth; ++k) {
     Vector b[N];
 #pragma GCC unroll 4
@@ -44,25 +51,24 @@ LONGSHORT_INLINE void multiply(Tile<R, N>& tile, const Left& left, const float* 
     for (int r = 0; r < R; ++r) {
       if (Gated) {
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) tile.sum[r][n] += splat(row[r][n * left.gate]) * b[n];
+        for (int n = 0; n < N; ++n) tile.sum[r][n] += splat(left.row[r][n * left.gate]) * b[n];
       } else {
-        const Vector a = splat(*row[r]);
+        const Vector a = splat(*left.row[r]);
 #pragma GCC unroll 4
         for (int n = 0; n < N; ++n) tile.sum[r][n] += a * b[n];
       }
-      row[r] += step;
+      left.row[r] += left.step;
     }
     right += N * kBlock;
   }
 }
 
-// Calls body(row, rows<R>) over `range` in tiles of nearly equal height, at most kMaxRows: 20 rows
-// as 5 + 5 + 5 + 5 and not 6 + 6 + 6 + 2, since a low tile leaves the multipliers idle.
+// Calls body(row, Rows<R>) for one tile of `rows` rows, 1..kMaxRows.
 template <int R>
 struct Rows {
   static constexpr int count = R;
 };
-template <int R, class Body>
+template <int R = kMaxRows, class Body>
 LONGSHORT_INLINE void call_rows(int64_t rows, int64_t row, Body& body) {
   if constexpr (R == 1) {
     body(row, Rows<1>{});
@@ -74,22 +80,42 @@ LONGSHORT_INLINE void call_rows(int64_t rows, int64_t row, Body& body) {
     }
   }
 }
+
+// Calls body over `range` in tiles of nearly equal height: 20 rows as 5 + 5 + 5 + 5 and not
+// 6 + 6 + 6 + 2, since a low tile leaves the multipliers idle.
 template <class Body>
-LONGSHORT_INLINE void for_rows(longshort::Range range, Body body) {
+LONGSHORT_INLINE void for_rows(Range range, Body body) {
   const int64_t tiles = longshort::ceil_div(range.size(), kMaxRows);
   for (int64_t i = 0; i < tiles; ++i) {
-    const longshort::Range rows = longshort::part(range.size(), i, tiles);
-    call_rows<kMaxRows>(rows.size(), range.begin + rows.begin, body);
+    const Range rows = longshort::part(range.size(), i, tiles);
+    call_rows(rows.size(), range.begin + rows.begin, body);
   }
 }
 
-// Calls body(first block, blocks<N>) over `range` of column blocks, four at a time.
+// Calls body(range) for the places in [from, to) that are a thread's own, in ranges of at most
+// kMaxRows that lie in one tile. By rows, the tiles go round the threads like cards, so that each
+// has long rows and short ones; a place belongs to the same thread at every step.
+template <class Body>
+LONGSHORT_INLINE void for_places(const Plan& plan, int thread, int64_t batch, int64_t from,
+                                 int64_t to, Body body) {
+  const int stride = plan.by_rows ? plan.threads : 1;
+  const int64_t tiles =
+      longshort::ceil_div(longshort::ceil_div(batch, kMaxRows), stride) * stride;
+  for (int64_t i = plan.by_rows ? thread : 0; i < tiles; i += stride) {
+    Range own = longshort::part(batch, i, tiles);
+    if (own.begin < from) own.begin = from;
+    if (own.end > to) own.end = to;
+    if (own.begin < own.end) body(own);
+  }
+}
+
+// Calls body(first block, Blocks<N>) over `range` of column blocks, four at a time.
 template <int N>
 struct Blocks {
   static constexpr int count = N;
 };
 template <class Body>
-LONGSHORT_INLINE void for_blocks(longshort::Range range, Body body) {
+LONGSHORT_INLINE void for_blocks(Range range, Body body) {
   int64_t block = range.begin;
   for (; block + 4 <= range.end; block += 4) body(block, Blocks<4>{});
   switch (range.end - block) {
@@ -100,16 +126,14 @@ LONGSHORT_INLINE void for_blocks(longshort::Range range, Body body) {
   }
 }
 
-// Keras' (depth, 4H) weights -> one panel of 64 columns: gate g of the 16 units of `block`.
+// Keras' (depth, 4H) weights -> one panel (depth, 4, kLanes) of the units of `block`.
 inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64_t block,
                        float* out) {
   const int64_t first = block * kBlock;
-  const int64_t width = longshort::smaller(kBlock, units - first);
+  const int64_t width = smaller(kBlock, units - first);
   for (int64_t k = 0; k < depth; ++k, out += kTile) {
-    for (int64_t g = 0; g < kGates; ++g) {
-      const float* in = weights + k * kGates * units + g * units + first;
-      for (int64_t j = 0; j < kBlock; ++j) out[g * kBlock + j] = j < width ? in[j] : 0.0f;
-    }
+    for (int64_t g = 0; g < kGates; ++g)
+      store(out + g * kBlock, load_n(weights + (k * kGates + g) * units + first, width));
   }
 }
 

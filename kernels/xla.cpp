@@ -1,4 +1,9 @@
 // JAX's door: XLA FFI handlers around the C interface. An array that is absent has zero elements.
+//
+// A call is of N = 1 or 2 directions with the same mask; what belongs to one direction has a leading
+// axis N (x may do without: then all read the same), and hs is (B, T, N, H): the two outputs side
+// by side, as Bidirectional joins them. Of two directions the second is the reverse one; of one,
+// `reverse` says.
 #include "lstm.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -10,131 +15,169 @@ using Floats = ffi::Buffer<ffi::F32>;
 using Bools = ffi::Buffer<ffi::PRED>;
 using FloatsOut = ffi::Result<Floats>;
 
-// Fills one call. Every array's number of elements is compared with the call's dimensions before a
+// Fills a call. Every array's number of elements is compared with the call's dimensions before a
 // kernel may follow its pointer; the Python side gives the sentence that says which one is wrong.
 class Call {
  public:
-  Call(int64_t batch, int64_t time, int64_t features, int64_t units, bool reverse) {
-    a.batch = batch;
-    a.time = time;
-    a.features = features;
-    a.units = units;
-    a.reverse = reverse;
-    blocks = (units + 15) / 16;
+  // `recurrent` is (N, H, 4H), or of that shape.
+  Call(const Floats& x, const Floats& recurrent, bool reverse)
+      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, reverse) {
+    fits_ = fits_ && x.dimensions().size() == 3 + from(x);
   }
-  template <class Buffer>
-  Call(const Buffer& x, int64_t units, bool reverse)
-      : Call(axis(x, 0), axis(x, 1), axis(x, 2), units, reverse) {
-    fits = fits && x.dimensions().size() == 3;
+  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent, bool reverse)
+      : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3) {
+    if (count_ < 1 || count_ > 2) {
+      fits_ = false;
+      count_ = 1;
+    }
+    for (int64_t i = 0; i < count_; ++i) {
+      longshort_lstm& a = layers_[i];
+      a.batch = batch;
+      a.time = time;
+      a.features = features;
+      a.units = axis(recurrent, 1);
+      a.hs_stride = count_ * a.units;
+      a.reverse = count_ == 2 ? i == 1 : reverse;
+    }
+    const int64_t padded = (axis(recurrent, 1) + 15) / 16 * 16;
+    B = batch;
+    T = time;
+    D = features;
+    H = axis(recurrent, 1);
+    cells = B * T * padded;
+    gates = 4 * cells;
   }
 
-  template <class Buffer>
-  static int64_t axis(const Buffer& b, size_t i) {
-    return i < b.dimensions().size() ? b.dimensions()[i] : 0;
+  // One field of every layer: `size` elements each, one behind the other.
+  template <class Field, class Buffer>
+  void give(Field longshort_lstm::*field, Buffer& buffer, int64_t size) {
+    give(field, buffer, size, size);
+  }
+  void give_x(const Floats& x) {
+    if (from(x)) {
+      give(&longshort_lstm::x, x, B * T * D);
+    } else {
+      share(&longshort_lstm::x, x, B * T * D);
+    }
+  }
+  // One array that all layers read.
+  template <class Field, class Buffer>
+  void share(Field longshort_lstm::*field, Buffer& buffer, int64_t size) {
+    check(buffer, size);
+    give(field, buffer, size, 0, false);
+  }
+  // hs or dhs: (B, T, N, H).
+  template <class Field, class Buffer>
+  void join(Field longshort_lstm::*field, Buffer& buffer) {
+    give(field, buffer, B * T * H, H);
   }
 
-  const float* take(const Floats& b, int64_t size) {
-    check(b.element_count(), size);
-    return b.element_count() ? b.typed_data() : nullptr;
-  }
-  const uint8_t* take(const Bools& b, int64_t size) {
-    check(b.element_count(), size);
-    return b.element_count() ? reinterpret_cast<const uint8_t*>(b.typed_data()) : nullptr;
-  }
-  float* take(FloatsOut& b, int64_t size) { return const_cast<float*>(take(*b, size)); }
-  // Arrays that the contract's struct names as outputs but this function only reads.
-  float* saved(const Floats& b, int64_t size) { return const_cast<float*>(take(b, size)); }
-
-  // Sizes by their letters: B batch, T time, D features, H units, G = 4H.
-  int64_t bt() const { return a.batch * a.time; }
-  int64_t btd() const { return bt() * a.features; }
-  int64_t bth() const { return bt() * a.units; }
-  int64_t bh() const { return a.batch * a.units; }
-  int64_t dg() const { return a.features * 4 * a.units; }
-  int64_t hg() const { return a.units * 4 * a.units; }
-  int64_t gates() const { return blocks * bt() * 64; }
-  int64_t cells() const { return blocks * bt() * 16; }
-
-  ffi::Error run(const char* (*kernel)(const longshort_lstm*)) const {
-    const char* error = fits ? kernel(&a) : "an array has the wrong number of elements";
+  ffi::Error run(const char* (*kernel)(const longshort_lstm*, int)) const {
+    const char* error = fits_ ? kernel(layers_, static_cast<int>(count_))
+                              : "an array has the wrong number of elements";
     return error ? ffi::Error::InvalidArgument(std::string("longshort: ") + error)
                  : ffi::Error::Success();
   }
 
-  longshort_lstm a = {};
+  int64_t B, T, D, H, gates, cells;
 
  private:
-  void check(int64_t count, int64_t size) { fits = fits && (count == 0 || count == size); }
-  int64_t blocks = 0;
-  bool fits = true;
+  static const Floats& array(const Floats& b) { return b; }
+  static const Bools& array(const Bools& b) { return b; }
+  static const Floats& array(FloatsOut& b) { return *b; }
+  // The axis of x after N.
+  static size_t from(const Floats& x) { return x.dimensions().size() == 4 ? 1 : 0; }
+  template <class Buffer>
+  static int64_t axis(const Buffer& b, size_t i) {
+    return i < b.dimensions().size() ? b.dimensions()[i] : 0;
+  }
+  template <class Buffer>
+  void check(Buffer& buffer, int64_t size) {
+    const int64_t found = array(buffer).element_count();
+    fits_ = fits_ && (found == 0 || found == size);
+  }
+  template <class Field, class Buffer>
+  void give(Field longshort_lstm::*field, Buffer& buffer, int64_t size, int64_t step,
+            bool checked = true) {
+    if (checked) check(buffer, count_ * size);
+    if (array(buffer).element_count() == 0) return;
+    // The struct names as outputs what some of the functions only read.
+    auto* data = (Field)array(buffer).typed_data();
+    for (int64_t i = 0; i < count_; ++i) layers_[i].*field = data + i * step;
+  }
+
+  longshort_lstm layers_[2] = {};
+  int64_t count_;
+  bool fits_;
 };
 
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
                    Floats c0, Floats x_dropout, Floats h_dropout, FloatsOut hs, FloatsOut h_last,
                    FloatsOut c_last, FloatsOut gates, FloatsOut cells, bool reverse) {
-  Call call(x, Call::axis(recurrent, 0), reverse);
-  longshort_lstm& a = call.a;
-  a.x = call.take(x, call.btd());
-  a.kernel = call.take(kernel, call.dg());
-  a.recurrent = call.take(recurrent, call.hg());
-  a.bias = call.take(bias, 4 * a.units);
-  a.mask = call.take(mask, call.bt());
-  a.h0 = call.take(h0, call.bh());
-  a.c0 = call.take(c0, call.bh());
-  a.x_dropout = call.take(x_dropout, 4 * a.batch * a.features);
-  a.h_dropout = call.take(h_dropout, 4 * call.bh());
-  a.hs = call.take(hs, call.bth());
-  a.h_last = call.take(h_last, call.bh());
-  a.c_last = call.take(c_last, call.bh());
-  a.gates = call.take(gates, call.gates());
-  a.cells = call.take(cells, call.cells());
+  Call call(x, recurrent, reverse);
+  call.give_x(x);
+  call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
+  call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
+  call.give(&longshort_lstm::bias, bias, 4 * call.H);
+  call.share(&longshort_lstm::mask, mask, call.B * call.T);
+  call.give(&longshort_lstm::h0, h0, call.B * call.H);
+  call.give(&longshort_lstm::c0, c0, call.B * call.H);
+  call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.join(&longshort_lstm::hs, hs);
+  call.give(&longshort_lstm::h_last, h_last, call.B * call.H);
+  call.give(&longshort_lstm::c_last, c_last, call.B * call.H);
+  call.give(&longshort_lstm::gates, gates, call.gates);
+  call.give(&longshort_lstm::cells, cells, call.cells);
   return call.run(longshort_lstm_forward);
 }
 
 ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
                     Floats gates, Floats cells, Floats dhs, Floats dh_last, Floats dc_last,
                     FloatsOut dz, FloatsOut dh0, FloatsOut dc0, bool reverse) {
-  Call call(x, Call::axis(recurrent, 0), reverse);
-  longshort_lstm& a = call.a;
-  a.recurrent = call.take(recurrent, call.hg());
-  a.mask = call.take(mask, call.bt());
-  a.c0 = call.take(c0, call.bh());
-  a.h_dropout = call.take(h_dropout, 4 * call.bh());
-  a.gates = call.saved(gates, call.gates());
-  a.cells = call.saved(cells, call.cells());
-  a.dhs = call.take(dhs, call.bth());
-  a.dh_last = call.take(dh_last, call.bh());
-  a.dc_last = call.take(dc_last, call.bh());
-  a.dz = call.take(dz, call.gates());
-  a.dh0 = call.take(dh0, call.bh());
-  a.dc0 = call.take(dc0, call.bh());
+  Call call(x, recurrent, reverse);
+  call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
+  call.share(&longshort_lstm::mask, mask, call.B * call.T);
+  call.give(&longshort_lstm::c0, c0, call.B * call.H);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::gates, gates, call.gates);
+  call.give(&longshort_lstm::cells, cells, call.cells);
+  call.join(&longshort_lstm::dhs, dhs);
+  call.give(&longshort_lstm::dh_last, dh_last, call.B * call.H);
+  call.give(&longshort_lstm::dc_last, dc_last, call.B * call.H);
+  call.give(&longshort_lstm::dz, dz, call.gates);
+  call.give(&longshort_lstm::dh0, dh0, call.B * call.H);
+  call.give(&longshort_lstm::dc0, dc0, call.B * call.H);
   return call.run(longshort_lstm_backward);
 }
 
-ffi::Error weight_gradient(Floats x, Floats h0, Floats x_dropout, Floats h_dropout, Floats hs,
-                           Floats dz, FloatsOut dkernel, FloatsOut drecurrent, FloatsOut dbias,
-                           bool reverse) {
-  Call call(x, Call::axis(*drecurrent, 0), reverse);
-  longshort_lstm& a = call.a;
-  a.x = call.take(x, call.btd());
-  a.h0 = call.take(h0, call.bh());
-  a.x_dropout = call.take(x_dropout, 4 * a.batch * a.features);
-  a.h_dropout = call.take(h_dropout, 4 * call.bh());
-  a.hs = call.saved(hs, call.bth());
-  a.dz = call.saved(dz, call.gates());
-  a.dkernel = call.take(dkernel, call.dg());
-  a.drecurrent = call.take(drecurrent, call.hg());
-  a.dbias = call.take(dbias, 4 * a.units);
+ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Floats h_dropout,
+                           Floats hs, Floats dz, FloatsOut dkernel, FloatsOut drecurrent,
+                           FloatsOut dbias, bool reverse) {
+  Call call(x, *drecurrent, reverse);
+  call.give_x(x);
+  call.share(&longshort_lstm::mask, mask, call.B * call.T);
+  call.give(&longshort_lstm::h0, h0, call.B * call.H);
+  call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.join(&longshort_lstm::hs, hs);
+  call.give(&longshort_lstm::dz, dz, call.gates);
+  call.give(&longshort_lstm::dkernel, dkernel, call.D * 4 * call.H);
+  call.give(&longshort_lstm::drecurrent, drecurrent, call.H * 4 * call.H);
+  call.give(&longshort_lstm::dbias, dbias, 4 * call.H);
   return call.run(longshort_lstm_weight_gradient);
 }
 
-ffi::Error input_gradient(Floats kernel, Floats x_dropout, Floats dz, FloatsOut dx, bool reverse) {
-  Call call(*dx, Call::axis(kernel, 1) / 4, reverse);
-  longshort_lstm& a = call.a;
-  a.kernel = call.take(kernel, call.dg());
-  a.x_dropout = call.take(x_dropout, 4 * a.batch * a.features);
-  a.dz = call.saved(dz, call.gates());
-  a.dx = call.take(dx, call.btd());
+ffi::Error input_gradient(Floats kernel, Floats recurrent, Bools mask, Floats x_dropout, Floats dz,
+                          FloatsOut dx, bool reverse) {
+  const auto dims = dx->dimensions();  // (N, B, T, D)
+  if (dims.size() != 4) return ffi::Error::InvalidArgument("longshort: dx must have four axes");
+  Call call(dims[1], dims[2], dims[3], recurrent, reverse);
+  call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
+  call.share(&longshort_lstm::mask, mask, call.B * call.T);
+  call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
+  call.give(&longshort_lstm::dz, dz, call.gates);
+  call.give(&longshort_lstm::dx, dx, call.B * call.T * call.D);
   return call.run(longshort_lstm_input_gradient);
 }
 
@@ -149,7 +192,7 @@ LONGSHORT_API XLA_FFI_Error* longshort_xla_input_gradient(XLA_FFI_CallFrame*);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                               ffi::Ffi::Bind()
-                                  .Arg<Floats>()   // x (B, T, D)
+                                  .Arg<Floats>()   // x
                                   .Arg<Floats>()   // kernel
                                   .Arg<Floats>()   // recurrent kernel
                                   .Arg<Floats>()   // bias
@@ -185,6 +228,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                               ffi::Ffi::Bind()
                                   .Arg<Floats>()   // x
+                                  .Arg<Bools>()    // mask
                                   .Arg<Floats>()   // h0
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // h_dropout
@@ -198,6 +242,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                               ffi::Ffi::Bind()
                                   .Arg<Floats>()   // kernel
+                                  .Arg<Floats>()   // recurrent kernel, for its shape
+                                  .Arg<Bools>()    // mask
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // dz
                                   .Ret<Floats>()   // dx

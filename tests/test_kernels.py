@@ -27,6 +27,16 @@ SIZES = [  # B, T, D, H
 EPS = float(np.finfo(np.float32).eps)
 
 
+def make_mask(rng, B, T, kind):
+    if kind == "gaps":
+        mask = rng.random((B, T)) < 0.6
+        mask[0] = False  # a row that is masked throughout
+        return mask
+    lengths = rng.integers(0, T + 1, size=B)[:, None]
+    padded = np.arange(T)[None] < lengths
+    return padded if kind == "right" else padded[:, ::-1]
+
+
 def make_inputs(
     rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False
 ):
@@ -36,14 +46,13 @@ def make_inputs(
     def factors(size):
         return ((rng.random((4, B, size)) < 0.7) / 0.7).astype(np.float32)
 
-    masks = rng.random((B, T)) < 0.6
-    masks[0] = False  # a row that is masked throughout
+    masks = make_mask(rng, B, T, "gaps" if mask is True else mask) if mask else None
     return reference.LSTMInputs(
         normal(B, T, D),
         normal(D, 4 * H) / np.sqrt(D),
         normal(H, 4 * H) / np.sqrt(H),
         normal(4 * H) if bias else None,
-        masks if mask else None,
+        masks,
         normal(B, H) if states else None,
         normal(B, H) if states else None,
         factors(D) if dropout in ("x", "both") else None,
@@ -101,4 +110,25 @@ def test_options(isa, bias, mask, states, dropout, reverse):
     rng = np.random.default_rng(3)
     options = dict(bias=bias, mask=mask, states=states, dropout=dropout, reverse=reverse)
     inputs = make_inputs(rng, 5, 6, 3, 20, **options)
+    assert_matches(inputs, arriving(rng, inputs))
+
+
+# Padding that is skipped, in both directions; large enough for several threads, by rows and by
+# units, for tiles of every height, and for x W computed ahead (few rows, many features).
+RAGGED = [(40, 9, 3, 24), (11, 12, 5, 130), (3, 40, 200, 300), (1, 30, 40, 40)]
+
+
+@pytest.mark.parametrize("sizes", RAGGED)
+@pytest.mark.parametrize("kind", ["right", "left", None])
+@pytest.mark.parametrize("reverse", BOTH)
+def test_padding(isa, sizes, kind, reverse):
+    rng = np.random.default_rng(sum(sizes))
+    inputs = make_inputs(rng, *sizes, mask=kind, states=kind != "left", reverse=reverse)
+    assert_matches(inputs, arriving(rng, inputs))
+
+
+@pytest.mark.parametrize("kind", ["right", "left"])
+def test_padding_with_dropout(isa, kind):
+    rng = np.random.default_rng(5)
+    inputs = make_inputs(rng, 9, 8, 5, 20, mask=kind, dropout="both")
     assert_matches(inputs, arriving(rng, inputs))

@@ -287,7 +287,7 @@ def test_the_handlers_refuse_arrays_of_the_wrong_size():
     p = problem()
     inputs = LSTMInputs(p["x"], p["kernel"][:2], p["recurrent_kernel"])  # not checked
     with pytest.raises(jax.errors.JaxRuntimeError, match="wrong number of elements"):
-        jax.block_until_ready(_jax.run(inputs, True))
+        jax.block_until_ready(_jax.run(inputs, sequences=True))
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from longshort._errors import DataError
+from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._lstm import LSTM
 
 
@@ -27,7 +28,7 @@ def accelerate(model: keras.Model) -> keras.Model:
     >>> type(longshort.accelerate(model).layers[0])
     <class 'longshort.layers._lstm.LSTM'>
     """
-    return _exchange(model, keras.layers.LSTM, LSTM)
+    return _exchange(model, {plain: fused for fused, plain in _PLAIN.items()})
 
 
 def to_keras(model: keras.Model) -> keras.Model:
@@ -45,18 +46,21 @@ def to_keras(model: keras.Model) -> keras.Model:
     >>> type(longshort.to_keras(model).layers[0]).__module__
     'keras.src.layers.rnn.lstm'
     """
-    return _exchange(model, LSTM, keras.layers.LSTM)
+    return _exchange(model, _PLAIN)
 
 
-def _exchange(model: keras.Model, old: type, new: type) -> keras.Model:
+_PLAIN = {LSTM: keras.layers.LSTM, Bidirectional: keras.layers.Bidirectional}
+
+
+def _exchange(model: keras.Model, classes: dict[type, type]) -> keras.Model:
     if not isinstance(model, keras.layers.Layer):
         raise DataError(f"expected a Keras model, got {type(model).__name__}.")
     for layer in model._flatten_layers():
-        # The two classes differ in methods only, so exchanging the class keeps weights, names,
+        # Each two classes differ in methods only, so exchanging the class keeps weights, names,
         # optimizer state and every reference to the layer, also in subclassed models, whose
         # layers could not be replaced from outside.
-        if type(layer) is old:
-            layer.__class__ = new
+        if type(layer) in classes:
+            layer.__class__ = classes[type(layer)]
     # Compiled steps hold the old class's code.
     for name in ("train_function", "test_function", "predict_function"):
         setattr(model, name, None)

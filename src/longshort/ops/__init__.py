@@ -2,7 +2,7 @@
 
 from longshort.ops._info import info
 from longshort.ops._library import isa, num_threads, set_isa, set_num_threads
-from longshort.ops._lstm import Path, choose_path, lstm
+from longshort.ops._lstm import Path, choose_path, lstm, lstm_both
 
 __all__ = [
     "Path",
@@ -10,6 +10,7 @@ __all__ = [
     "info",
     "isa",
     "lstm",
+    "lstm_both",
     "num_threads",
     "set_isa",
     "set_num_threads",

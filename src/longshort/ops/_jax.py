@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from longshort._errors import KernelError
 from longshort.ops import _library
@@ -21,17 +22,31 @@ Shape = tuple[int, ...]
 
 
 class Arguments(NamedTuple):
-    """What the kernels take, float32 (mask: bool); an absent array has zero elements."""
+    """What the kernels take, float32 (mask: bool); an absent array has zero elements.
 
-    x: Array  # (B, T, D)
-    kernel: Array  # (D, 4H)
-    recurrent_kernel: Array  # (H, 4H)
-    bias: Array  # (4H,)
+    N directions over the same mask run side by side: 1, or 2 of which the second is the reverse.
+    """
+
+    x: Array  # (B, T, D), or (N, B, T, D)
+    kernel: Array  # (N, D, 4H)
+    recurrent_kernel: Array  # (N, H, 4H)
+    bias: Array  # (N, 4H)
     mask: Array  # (B, T)
-    h0: Array  # (B, H)
-    c0: Array  # (B, H)
-    x_dropout: Array  # (4, B, D)
-    h_dropout: Array  # (4, B, H)
+    h0: Array  # (N, B, H)
+    c0: Array  # (N, B, H)
+    x_dropout: Array  # (N, 4, B, D)
+    h_dropout: Array  # (N, 4, B, H)
+
+    def sizes(self) -> tuple[int, int, int, int]:
+        """N, B, T, H."""
+        return (self.recurrent_kernel.shape[0], *self.x.shape[-3:-1], self.recurrent_kernel.shape[1])
+
+
+class Options(NamedTuple):
+    """What is the same for all calls that share compiled code."""
+
+    reverse: bool  # of a single direction
+    sequences: bool  # whether h of every step is wanted
 
 
 @functools.cache
@@ -48,22 +63,22 @@ def _float32(*shapes: Shape) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
 
 
-def _ffi_call(name: str, results: list[jax.ShapeDtypeStruct], reverse: bool, *args: Array) -> Any:
+def _ffi_call(name: str, results: list[jax.ShapeDtypeStruct], options: Options, *args: Array) -> Any:
     call = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
-    return call(*args, reverse=reverse)
+    return call(*args, reverse=options.reverse)
 
 
 def _no_second_derivative(function: Any) -> Any:
     """Refuse to differentiate a gradient, with a sentence instead of XLA's target name."""
     guarded = jax.custom_vjp(function, nondiff_argnums=(0,))
 
-    def forward(reverse: bool, *args: Array) -> Any:
+    def forward(options: Options, *args: Any) -> Any:
         raise KernelError(
             "The fused LSTM has no second derivatives. Use longshort.ops.lstm(..., path='keras') "
             "where you need them."
         )
 
-    def backward(reverse: bool, saved: Any, arriving: Any) -> Any:
+    def backward(options: Options, saved: Any, arriving: Any) -> Any:
         raise AssertionError("unreachable: the forward rule refuses")
 
     guarded.defvjp(forward, backward)
@@ -71,58 +86,12 @@ def _no_second_derivative(function: Any) -> Any:
 
 
 @_no_second_derivative
-def _backward(reverse: bool, x: Array, recurrent_kernel: Array, *rest: Array) -> Any:
-    batch, time, _ = x.shape
-    units = recurrent_kernel.shape[0]
-    gates, _ = _library.saved_shapes(batch, time, units)
-    results = _float32(gates, (batch, units), (batch, units))
-    return _ffi_call("backward", results, reverse, x, recurrent_kernel, *rest)
-
-
-@_no_second_derivative
-def _weight_gradient(reverse: bool, x: Array, recurrent_kernel: Array, *rest: Array) -> Any:
-    units = recurrent_kernel.shape[0]
-    results = _float32((x.shape[2], 4 * units), (units, 4 * units), (4 * units,))
-    return _ffi_call("weight_gradient", results, reverse, x, *rest)
-
-
-@_no_second_derivative
-def _input_gradient(reverse: bool, x: Array, *rest: Array) -> Any:
-    return _ffi_call("input_gradient", _float32(x.shape), reverse, *rest)[0]
-
-
-def _run(args: Arguments, hs: Shape, gates: Shape, cells: Shape, reverse: bool) -> Any:
-    """The forward call with results of the given shapes; zero elements: not wanted."""
-    state = (args.x.shape[0], args.recurrent_kernel.shape[0])
-    return _ffi_call("forward", _float32(hs, state, state, gates, cells), reverse, *args)
-
-
-@_no_second_derivative
-def _forward_saving(reverse: bool, args: Arguments) -> Any:
-    batch, time, _ = args.x.shape
-    units = args.recurrent_kernel.shape[0]
-    gates, cells = _library.saved_shapes(batch, time, units)
-    return _run(args, (batch, time, units), gates, cells, reverse)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def lstm(args: Arguments, reverse: bool, sequences: bool) -> tuple[Array, Array, Array]:
-    """`hs` (B, T, H), empty unless `sequences`; the last h and c (B, H)."""
-    batch, time, _ = args.x.shape
-    hs = (batch, time, args.recurrent_kernel.shape[0]) if sequences else (0, 0, 0)
-    return tuple(_run(args, hs, (0,) * 4, (0,) * 3, reverse)[:3])
-
-
-def _lstm_forward(args: Arguments, reverse: bool, sequences: bool) -> tuple[Any, Any]:
-    hs, h, c, gates, cells = _forward_saving(reverse, args)
-    returned = hs if sequences else jnp.zeros((0, 0, 0), jnp.float32)
-    return (returned, h, c), (args, hs, gates, cells)
-
-
-def _lstm_backward(reverse: bool, sequences: bool, saved: Any, arriving: Any) -> tuple[Arguments]:
-    args, hs, gates, cells = saved
-    dz, dh0, dc0 = _backward(
-        reverse,
+def _backward(options: Options, args: Arguments, gates: Array, cells: Array, *arriving: Array) -> Any:
+    N, B, _, H = args.sizes()
+    return _ffi_call(
+        "backward",
+        _float32(gates.shape, (N, B, H), (N, B, H)),
+        options,
         args.x,
         args.recurrent_kernel,
         args.mask,
@@ -132,12 +101,57 @@ def _lstm_backward(reverse: bool, sequences: bool, saved: Any, arriving: Any) ->
         cells,
         *arriving,
     )
-    dkernel, drecurrent, dbias = _weight_gradient(
-        reverse, args.x, args.recurrent_kernel, args.h0, args.x_dropout, args.h_dropout, hs, dz
-    )
-    dx = _input_gradient(reverse, args.x, args.kernel, args.x_dropout, dz)
+
+
+@_no_second_derivative
+def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array) -> Any:
+    N, _, _, H = args.sizes()
+    results = _float32(args.kernel.shape, args.recurrent_kernel.shape, (N, 4 * H))
+    given = (args.x, args.mask, args.h0, args.x_dropout, args.h_dropout)
+    return _ffi_call("weight_gradient", results, options, *given, hs, dz)
+
+
+@_no_second_derivative
+def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
+    results = _float32((args.sizes()[0], *args.x.shape[-3:]))
+    given = (args.kernel, args.recurrent_kernel, args.mask, args.x_dropout)
+    dx = _ffi_call("input_gradient", results, options, *given, dz)[0]
+    return dx if args.x.ndim == 4 else dx.sum(0)
+
+
+def _run(args: Arguments, options: Options, hs: Shape, saved: tuple[Shape, Shape]) -> Any:
+    """The forward call with results of the given shapes; zero elements: not wanted."""
+    N, B, _, H = args.sizes()
+    return _ffi_call("forward", _float32(hs, (N, B, H), (N, B, H), *saved), options, *args)
+
+
+@_no_second_derivative
+def _forward_saving(options: Options, args: Arguments) -> Any:
+    N, B, T, H = args.sizes()
+    gates, cells = _library.saved_sizes(B, T, H)
+    return _run(args, options, (B, T, N, H), ((N, gates), (N, cells)))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def lstm(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
+    """`hs` (B, T, N, H) in the order of time, empty unless wanted; the last h and c (N, B, H)."""
+    N, B, T, H = args.sizes()
+    hs = (B, T, N, H) if options.sequences else (0,) * 4
+    return tuple(_run(args, options, hs, ((0, 0), (0, 0)))[:3])
+
+
+def _lstm_forward(args: Arguments, options: Options) -> tuple[Any, Any]:
+    hs, h, c, gates, cells = _forward_saving(options, args)
+    returned = hs if options.sequences else jnp.zeros((0,) * 4, jnp.float32)
+    return (returned, h, c), (args, hs, gates, cells)
+
+
+def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Arguments]:
+    args, hs, gates, cells = saved
+    dz, dh0, dc0 = _backward(options, args, gates, cells, *arriving)
+    dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz)
     gradients = Arguments(
-        dx,
+        _input_gradient(options, args, dz),
         dkernel,
         drecurrent,
         dbias if args.bias.size else jnp.zeros_like(args.bias),
@@ -153,22 +167,76 @@ def _lstm_backward(reverse: bool, sequences: bool, saved: Any, arriving: Any) ->
 lstm.defvjp(_lstm_forward, _lstm_backward)
 
 
-def run(inputs: LSTMInputs, sequences: bool) -> tuple[Array, Array, Array]:
-    """`hs` (empty unless `sequences`), the last h and c, in float32."""
-    register()
+def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
+    """`lstm`, keeping for the backward pass only h and c between chunks of steps (Chen 2016).
 
-    def given(value: Any, rank: int, dtype: Any = jnp.float32) -> Array:
-        return jnp.zeros((0,) * rank, dtype) if value is None else jnp.asarray(value, dtype)
+    The backward pass runs each chunk forward once more. Chunks of about sqrt(T) steps make what is
+    kept and what one chunk needs about equal; below 16 steps the calls themselves would cost.
+    """
+    _, B, T, H = args.sizes()
+    length = min(T, max(16, round(np.sqrt(T))))
+    whole = T - T % length
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(state: tuple[Array, Array], steps: tuple[Array, Array]) -> Any:
+        x, mask = steps
+        hs, h, c = lstm(args._replace(x=x, mask=mask, h0=state[0], c0=state[1]), options)
+        return (h, c), hs
+
+    def split(array: Array) -> Array:
+        """(B, whole, ...) -> (chunks, B, length, ...)."""
+        parts = array[:, :whole].reshape(array.shape[0], -1, length, *array.shape[2:])
+        return jnp.moveaxis(parts, 1, 0)
+
+    def chunks(state: Any) -> tuple[Any, Array]:
+        mask = split(args.mask) if args.mask.size else jnp.zeros((whole // length, 0, 0), bool)
+        state, hs = jax.lax.scan(chunk, state, (split(args.x), mask), reverse=options.reverse)
+        shape = (B, whole, 1, H) if options.sequences else (0,) * 4
+        return state, jnp.moveaxis(hs, 0, 1).reshape(shape)
+
+    def rest(state: Any) -> tuple[Any, Array]:
+        return chunk(state, (args.x[:, whole:], args.mask[:, whole:]))
+
+    zeros = jnp.zeros((1, B, H), jnp.float32)
+    state = tuple(given if given.size else zeros for given in (args.h0, args.c0))
+    parts = [chunks] if whole == T else [chunks, rest]
+    pieces: dict[Any, Array] = {}
+    for part in reversed(parts) if options.reverse else parts:
+        state, pieces[part] = part(state)
+    hs = jnp.concatenate([pieces[part] for part in parts], 1 if options.sequences else 0)
+    return (hs, *state)
+
+
+def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
+    """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
+
+    Two directions, a forward and a reverse one with the same mask, run side by side.
+    """
+    register()
+    options = Options(directions[-1].reverse and len(directions) == 1, sequences)
+
+    def given(name: str, rank: int, dtype: Any = jnp.float32) -> Array:
+        values = [getattr(inputs, name) for inputs in directions]
+        if values[0] is None:
+            return jnp.zeros((0,) * rank, dtype)
+        if name == "mask" or (name == "x" and all(value is values[0] for value in values)):
+            return jnp.asarray(values[0], dtype)
+        return jnp.stack([jnp.asarray(value, dtype) for value in values])
 
     args = Arguments(
-        given(inputs.x, 3),
-        given(inputs.kernel, 2),
-        given(inputs.recurrent_kernel, 2),
-        given(inputs.bias, 1),
-        given(inputs.mask, 2, jnp.bool_),
-        given(inputs.h0, 2),
-        given(inputs.c0, 2),
-        given(inputs.x_dropout, 3),
-        given(inputs.h_dropout, 3),
+        given("x", 3),
+        given("kernel", 3),
+        given("recurrent_kernel", 3),
+        given("bias", 2),
+        given("mask", 2, jnp.bool_),
+        given("h0", 3),
+        given("c0", 3),
+        given("x_dropout", 4),
+        given("h_dropout", 4),
     )
-    return lstm(args, inputs.reverse, sequences)
+    hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)
+    results = []
+    for n, inputs in enumerate(directions):
+        own = hs[:, :, n] if sequences else hs
+        results.append((jnp.flip(own, 1) if inputs.reverse and sequences else own, h[n], c[n]))
+    return results

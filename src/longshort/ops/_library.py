@@ -20,7 +20,7 @@ import numpy as np
 from longshort._errors import KernelError
 from longshort.ops._inputs import LSTMInputs
 
-UNIT_BLOCK = 16  # units in a block of `gates` and `cells`; kernels/lstm.h
+UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels/lstm.h
 
 _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
 _DIMENSIONS = ("batch", "time", "features", "units")
@@ -34,7 +34,7 @@ class _Call(ctypes.Structure):
     """`struct longshort_lstm` of kernels/lstm.h."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in _DIMENSIONS),
+        *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in _POINTERS),
     ]
@@ -55,7 +55,7 @@ def load() -> ctypes.CDLL | None:
     library = ctypes.CDLL(str(found))
     for name in ("forward", "backward", "weight_gradient", "input_gradient"):
         function = getattr(library, f"longshort_lstm_{name}")
-        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.POINTER(_Call)]
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.POINTER(_Call), ctypes.c_int]
     for name, argument in (("isa", ctypes.c_char_p), ("num_threads", ctypes.c_int)):
         setter = getattr(library, f"longshort_set_{name}")
         setter.restype, setter.argtypes = ctypes.c_char_p, [argument]
@@ -128,17 +128,24 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
         kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     (batch, time, features), units = kept["x"].shape, kept["recurrent"].shape[0]
-    call = _Call(batch, time, features, units, int(inputs.reverse))
+    call = _Call(batch, time, features, units, units, int(inputs.reverse))
     for name, array in kept.items():
         setattr(call, name, array.ctypes.data)
-    if error := getattr(_required(), f"longshort_lstm_{function}")(ctypes.byref(call)):
+    if error := getattr(_required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
         raise KernelError(error.decode())
 
 
-def saved_shapes(batch: int, time: int, units: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Shapes of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
-    blocks = -(-units // UNIT_BLOCK)
-    return (blocks, time, batch, 4 * UNIT_BLOCK), (blocks, time, batch, UNIT_BLOCK)
+def saved_sizes(batch: int, time: int, units: int) -> tuple[int, int]:
+    """Elements of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
+    cells = -(-units // UNIT_BLOCK) * UNIT_BLOCK * time * batch
+    return 4 * cells, cells
+
+
+def _turned(inputs: LSTMInputs, array: Any) -> Any:
+    """From the order of processing to that of time, which the kernels keep, or back."""
+    if array is None or not inputs.reverse:
+        return array
+    return np.ascontiguousarray(np.asarray(array, np.float32)[:, ::-1])
 
 
 def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.ndarray]:
@@ -149,12 +156,12 @@ def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.n
     """
     B, T, _ = np.shape(inputs.x)
     H = np.shape(inputs.recurrent_kernel)[0]
-    shapes = {"hs": (B, T, H), "h_last": (B, H), "c_last": (B, H)}
+    shapes: dict[str, Any] = {"hs": (B, T, H), "h_last": (B, H), "c_last": (B, H)}
     if training:
-        shapes["gates"], shapes["cells"] = saved_shapes(B, T, H)
+        shapes["gates"], shapes["cells"] = saved_sizes(B, T, H)
     out = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
     _call("forward", inputs, **out)
-    return out
+    return out | {"hs": _turned(inputs, out["hs"])}
 
 
 def lstm_backward(
@@ -167,7 +174,7 @@ def lstm_backward(
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
     B, T, D = np.shape(inputs.x)
     H = np.shape(inputs.recurrent_kernel)[0]
-    given = {"dhs": dhs, "dh_last": dh_last, "dc_last": dc_last}
+    given = {"dhs": _turned(inputs, dhs), "dh_last": dh_last, "dc_last": dc_last}
     arriving = {
         name: None if value is None else np.ascontiguousarray(value, np.float32)
         for name, value in given.items()
@@ -179,7 +186,7 @@ def lstm_backward(
     dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((H, 4 * H), np.float32)
     dbias, dx = np.empty(4 * H, np.float32), np.empty((B, T, D), np.float32)
     weights = {"dkernel": dkernel, "drecurrent": drecurrent, "dbias": dbias}
-    _call("weight_gradient", inputs, hs=outputs["hs"], dz=dz, **weights)
+    _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
     _call("input_gradient", inputs, dz=dz, dx=dx)
     return {
         "x": dx,

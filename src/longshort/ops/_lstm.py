@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -115,6 +116,7 @@ def lstm(
     return_sequences: bool = True,
     activation: Any = "tanh",
     recurrent_activation: Any = "sigmoid",
+    recompute: bool = False,
     path: str = "auto",
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Run an LSTM layer over a batch of sequences (Hochreiter and Schmidhuber 1997; Gers 2000).
@@ -140,6 +142,9 @@ def lstm(
         return_sequences: Whether h of every step is wanted.
         activation: Name or function for g and for c on its way to h.
         recurrent_activation: Name or function for i, f and o.
+        recompute: Keep for the backward pass only h and c of about sqrt(T) steps, and run the steps
+            between them forward once more: a third more time, for memory that hardly grows with
+            T (Chen et al. 2016). On the kernel path only.
         path: `kernel` or `keras` insists on one path; `auto` takes the kernels where they can
             take the call, else the keras.ops path with one `PathWarning` that names the reason.
 
@@ -148,7 +153,7 @@ def lstm(
 
     Raises:
         DataError: Shapes that do not fit one another, a mask that is not boolean, an unknown
-            `path`, or `path="kernel"` for a call that the kernels cannot take.
+            `path`, or `path="kernel"` or `recompute` for a call that the kernels cannot take.
         KernelError: Differentiating twice on the kernel path.
 
     >>> x, W, U = np.ones((2, 5, 3)), np.ones((3, 16)), np.zeros((4, 16))
@@ -156,32 +161,103 @@ def lstm(
     >>> hs.shape, h.shape
     ((2, 5, 4), (2, 4))
     """
-    x = ops.convert_to_tensor(x)
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    if "float" not in dtype:  # integers and booleans, as Keras takes them
-        dtype = keras.backend.floatx()
-        x = ops.cast(x, dtype)
-    if mask is not None:
-        mask = _checked_mask(ops.convert_to_tensor(mask), x)
-        x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN would reach the gradients
-    if path not in ("auto", "kernel", "keras"):
-        raise DataError(f"lstm: expected path 'auto', 'kernel' or 'keras', got {path!r}.")
-    taken = choose_path(activation, recurrent_activation, dtype)
-    if path == "kernel" and taken.name != "kernel":
-        raise DataError(f"lstm: path='kernel' cannot take this call: {taken.reason}.")
-    if path == "auto" and taken.name == "keras":
-        warn_once(taken.reason)
-    h0, c0 = _checked_state(initial_state)
-    inputs = LSTMInputs(
-        x, kernel, recurrent_kernel, bias, mask, h0, c0, x_dropout, h_dropout, reverse
+    call = _Call.of(
+        x,
+        kernel,
+        recurrent_kernel,
+        bias,
+        mask=mask,
+        initial_state=initial_state,
+        x_dropout=x_dropout,
+        h_dropout=h_dropout,
+        reverse=reverse,
     )
-    inputs.check()
-    if path != "keras" and taken.name == "kernel":
+    taken = _checked_path(path, choose_path(activation, recurrent_activation, call.dtype))
+    if taken == "kernel":
         from longshort.ops import _jax
 
-        hs, h, c = _jax.run(inputs, return_sequences)
+        results = _jax.run(call.inputs, sequences=return_sequences, recompute=recompute)[0]
     else:
+        if recompute:
+            raise DataError(
+                "lstm: recompute=True works on the kernel path only; longshort.ops.choose_path() "
+                "says why this call leaves it."
+            )
         activations = [keras.activations.get(a) for a in (activation, recurrent_activation)]
-        hs, h, c = _keras.lstm(inputs, *activations)
-    outputs = ops.cast(hs, dtype) if return_sequences else None
-    return outputs, ops.cast(h, dtype), ops.cast(c, dtype)
+        results = _keras.lstm(call.inputs, *activations)
+    return call.outputs(results, return_sequences)
+
+
+def lstm_both(
+    forward: dict[str, Any], backward: dict[str, Any], return_sequences: bool
+) -> list[tuple[Tensor | None, Tensor, Tensor]]:
+    """The two directions of a bidirectional layer side by side, on the kernel path.
+
+    Args:
+        forward: Arguments of `lstm` from `x` to `reverse`, by name.
+        backward: The same for the reverse direction; same sizes and the same `mask`.
+        return_sequences: As in `lstm`.
+
+    Returns:
+        What `lstm` returns, for each direction.
+    """
+    from longshort.ops import _jax
+
+    calls = [_Call.of(**forward), _Call.of(**backward)]
+    if forward["x"] is backward["x"]:  # then the kernels read one array
+        calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
+    results = _jax.run(*(call.inputs for call in calls), sequences=return_sequences)
+    return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
+
+
+class _Call(NamedTuple):
+    """Checked arguments, and the type that goes in and comes out."""
+
+    inputs: LSTMInputs
+    dtype: str
+
+    @staticmethod
+    def of(
+        x: Tensor,
+        kernel: Tensor,
+        recurrent_kernel: Tensor,
+        bias: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        initial_state: Sequence[Tensor] | None = None,
+        x_dropout: Tensor | None = None,
+        h_dropout: Tensor | None = None,
+        reverse: bool = False,
+    ) -> _Call:
+        x = ops.convert_to_tensor(x)
+        dtype = keras.backend.standardize_dtype(x.dtype)
+        if "float" not in dtype:  # integers and booleans, as Keras takes them
+            dtype = keras.backend.floatx()
+            x = ops.cast(x, dtype)
+        if mask is not None:
+            mask = _checked_mask(ops.convert_to_tensor(mask), x)
+            x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN reaches the gradients
+        h0, c0 = _checked_state(initial_state)
+        inputs = LSTMInputs(
+            x, kernel, recurrent_kernel, bias, mask, h0, c0, x_dropout, h_dropout, reverse
+        )
+        inputs.check()
+        return _Call(inputs, dtype)
+
+    def outputs(
+        self, results: tuple[Tensor, Tensor, Tensor], return_sequences: bool
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """`hs`, h and c in the type of x."""
+        hs, h, c = results
+        hs = ops.cast(hs, self.dtype) if return_sequences else None
+        return hs, ops.cast(h, self.dtype), ops.cast(c, self.dtype)
+
+
+def _checked_path(wanted: str, possible: Path) -> str:
+    if wanted not in ("auto", "kernel", "keras"):
+        raise DataError(f"lstm: expected path 'auto', 'kernel' or 'keras', got {wanted!r}.")
+    if wanted == "kernel" and possible.name != "kernel":
+        raise DataError(f"lstm: path='kernel' cannot take this call: {possible.reason}.")
+    if wanted == "auto" and possible.name == "keras":
+        warn_once(possible.reason)
+    return "keras" if wanted == "keras" else possible.name
