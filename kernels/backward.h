@@ -9,6 +9,7 @@ struct BackwardScratch {
   float* weights;  // packed U^T
   float* dc;       // (P, B, kLanes) by places, the running gradient of c
   float* dh;       // (B, P kLanes) by places, the gradient of h that passes a step unchanged
+  float* rows;     // (2, B, P, 4, kLanes) by places, dz of the step done last and of this one
   int64_t size;
 
   BackwardScratch(const longshort_lstm& a, const Steps& made, float* data) : steps(made) {
@@ -17,7 +18,11 @@ struct BackwardScratch {
     weights = taker.take(transposed_size(a.units, a.units, a.h_dropout));
     dc = taker.take(P * a.batch * kBlock);
     dh = taker.take(P * a.batch * kBlock);
+    rows = taker.take(2 * P * a.batch * kTile);
     size = taker.used;
+  }
+  float* rows_at(const longshort_lstm& a, int64_t s, int64_t place) const {
+    return rows + (s % 2 * a.batch + place) * blocks_of(a.units) * kTile;
   }
   float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dh + (place * blocks_of(a.units) + block) * kBlock;
@@ -31,10 +36,15 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   const int64_t entry = scratch.steps.first[s] + place;
   const int64_t total = scratch.steps.total(a);
   float* dz = a.dz + (block * total + entry) * kTile;
+  float* dense = scratch.rows_at(a, s, place) + block * kTile;
+  const auto put = [&](int64_t gate, Vector value) {
+    store(dz + gate * kBlock, value);
+    store(dense + gate * kBlock, value);
+  };
   if (a.dhs) dh += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, H - unit);
   if (masked(a, row, s)) {
     store(scratch.dh_at(a, place, block), dh);
-    for (int64_t g = 0; g < kGates; ++g) store(dz + g * kBlock, Vector{});
+    for (int64_t g = 0; g < kGates; ++g) put(g, Vector{});
     return;
   }
   const float* gates = a.gates + (block * total + entry) * kTile;
@@ -51,11 +61,25 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
   float* running = scratch.dc + (block * B + place) * kBlock;
   const Vector dc = load(running) + dh * o * (one - tanh_c * tanh_c);
-  store(dz, dc * g * i * (one - i));
-  store(dz + kBlock, dc * c_prev * f * (one - f));
-  store(dz + 2 * kBlock, dc * i * (one - g * g));
-  store(dz + 3 * kBlock, dh * tanh_c * o * (one - o));
+  put(0, dc * g * i * (one - i));
+  put(1, dc * c_prev * f * (one - f));
+  put(2, dc * i * (one - g * g));
+  put(3, dh * tanh_c * o * (one - o));
   store(running, dc * f);
+}
+
+// Fetches what `cell_backward` will read and write, while the product before it runs.
+LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScratch& scratch,
+                                     int64_t s, int64_t place, int64_t rows, int64_t block,
+                                     int64_t blocks) {
+  const int64_t total = scratch.steps.total(a);
+  for (int64_t n = 0; n < blocks; ++n) {
+    const int64_t entry = (block + n) * total + scratch.steps.first[s] + place;
+    prefetch<false>(a.gates + entry * kTile, rows * kTile);
+    prefetch<false>(a.cells + entry * kBlock, rows * kBlock);
+    if (s > 0) prefetch<false>(a.cells + (entry - scratch.steps.active(s - 1)) * kBlock, rows * kBlock);
+    prefetch<true>(a.dz + entry * kTile, rows * kTile);
+  }
 }
 
 // A row's last step: what arrives is the gradient of h_last and of what was copied from it.
@@ -69,17 +93,16 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
 template <bool Gated, int R, int N>
 void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                    int64_t place, int64_t block, bool leaves) {
-  const int64_t H = a.units, B = a.batch, P = blocks_of(H), unit = block * kBlock;
-  const int64_t total = scratch.steps.total(a);
+  const int64_t H = a.units, B = a.batch, unit = block * kBlock;
+  if (!leaves) prefetch_cells(a, scratch, s, place, R, block, N);
   Factors<R> factors = {};
   for (int r = 0; Gated && r < R; ++r)
     factors.row[r] = a.h_dropout + scratch.steps.row[place + r] * H + unit;
   factors.gate = B * H;
   factors.width = H - unit;
   Tile<R, N> product;
-  transposed_tile<Gated>(product, a.dz + (scratch.steps.first[s + 1] + place) * kTile,
-                         total * kTile, P, scratch.weights + transposed_at(H, block, Gated),
-                         factors);
+  transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
+                         scratch.weights + transposed_at(H, block, Gated), factors);
   for (int r = 0; r < R; ++r) {
     const bool passes = masked(a, scratch.steps.row[place + r], s + 1);
     for (int n = 0; n < N; ++n) {

@@ -120,6 +120,12 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, H = a.units, B = a.batch, T = a.time;
   const float* weights = step.scratch.weights + block * (D + H) * kTile;
+  if (a.gates) {
+    const Steps& steps = step.scratch.steps;
+    const int64_t at = block * steps.total(a) + steps.first[step.s] + place;
+    prefetch<true>(a.gates + at * kTile, R * kTile);
+    prefetch<true>(a.cells + at * kBlock, R * kBlock);
+  }
   Tile<R, 4> z;
   if (step.ahead) {
     const float* ahead = step.ahead + block * step.ahead_block + place * kTile;

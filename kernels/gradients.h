@@ -123,37 +123,44 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
     unpack_sums(a, rows, block, sums + block * rows.size() * kTile);
 }
 
-inline int64_t input_gradient_scratch(const longshort_lstm& a) {
-  return transposed_size(a.features, a.units, a.x_dropout);
+// Entries whose dz is laid out densely at a time.
+constexpr int64_t kInputRows = 48;
+
+inline int64_t input_gradient_scratch(const longshort_lstm& a, int threads) {
+  return longshort::cache_lines(transposed_size(a.features, a.units, a.x_dropout)) +
+         threads * kInputRows * blocks_of(a.units) * kTile;
 }
 
+// What a tile of the input gradient writes: where the entries' rows of dx are.
+struct InputRows {
+  int64_t row[kInputRows], time[kInputRows];
+};
+
 template <bool Gated, int R, int N>
-void input_tile(const longshort_lstm& a, const Steps& steps, const float* weights, int64_t entry,
-                Entry& at, int64_t block) {
-  const int64_t T = a.time, D = a.features, column = block * kBlock;
-  int64_t row[R], time[R];
+void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz, int64_t first,
+                const float* weights, int64_t block) {
+  const int64_t D = a.features, column = block * kBlock, width = blocks_of(a.units) * kTile;
   Factors<R> factors = {};
-  for (int r = 0; r < R; ++r) {
-    row[r] = steps.row[at.place];
-    time[r] = time_of(a, at.s);
-    if (Gated) factors.row[r] = a.x_dropout + row[r] * D + column;
-    if (entry + r + 1 < steps.total(a)) at.advance();
-  }
+  for (int r = 0; Gated && r < R; ++r)
+    factors.row[r] = a.x_dropout + rows.row[first + r] * D + column;
   factors.gate = a.batch * D;
   factors.width = D - column;
   Tile<R, N> out;
-  transposed_tile<Gated>(out, a.dz + entry * kTile, steps.total(a) * kTile, blocks_of(a.units),
+  transposed_tile<Gated>(out, dz + first * width, width,
                          weights + transposed_at(a.units, block, Gated), factors);
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n)
-      store_n(a.dx + (row[r] * T + time[r]) * D + column + n * kBlock, out.sum[r][n],
-              D - column - n * kBlock);
+  for (int r = 0; r < R; ++r) {
+    float* dx = a.dx + (rows.row[first + r] * a.time + rows.time[first + r]) * D;
+    for (int n = 0; n < N; ++n) {
+      const int64_t at = column + n * kBlock;
+      store_n(dx + at, out.sum[r][n], D - at);
+    }
+  }
 }
 
 // dx = dz W^T over all entries at once; zeros where nothing was computed.
 void input_gradient(const longshort_lstm& a, const Steps& steps, float* weights,
                     const Team& team) {
-  const int64_t B = a.batch, T = a.time, D = a.features;
+  const int64_t B = a.batch, T = a.time, D = a.features, P = blocks_of(a.units);
   const bool gated = a.x_dropout != nullptr;
   const Range columns{0, blocks_of(D)};
   int64_t turn = 0;
@@ -168,22 +175,35 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* weights,
   }
   team.wait();
 
-  const Range entries = longshort::part(steps.total(a), team.index, team.size);
-  if (entries.size() == 0) return;
-  for_blocks(columns, [&](int64_t block, auto width) {
-    constexpr int N = decltype(width)::count;
-    for (int64_t n = 0; n < (gated ? N : 1); ++n) {
-      Entry at(steps, 0, entries.begin);
-      for_rows(entries, [&](int64_t entry, auto height) {
-        constexpr int R = decltype(height)::count;
-        if (gated) {
-          input_tile<true, R, 1>(a, steps, weights, entry, at, block + n);
-        } else {
-          input_tile<false, R, N>(a, steps, weights, entry, at, block);
-        }
-      });
+  float* dz = weights + longshort::cache_lines(transposed_size(D, a.units, gated)) +
+              team.index * kInputRows * P * kTile;
+  const int64_t total = steps.total(a);
+  const Range entries = longshort::part(total, team.index, team.size);
+  int64_t s = 0;
+  for (int64_t first = entries.begin; first < entries.end; first += kInputRows) {
+    const Range chunk{0, smaller(kInputRows, entries.end - first)};
+    InputRows rows;
+    Entry at(steps, s, first);
+    s = at.s;
+    for (int64_t i = 0; i < chunk.end; ++i) {
+      if (i > 0) at.advance();
+      rows.row[i] = steps.row[at.place];
+      rows.time[i] = time_of(a, at.s);
     }
-  });
+    for (int64_t p = 0; p < P; ++p)
+      for (int64_t i = 0; i < chunk.end; ++i)
+        memcpy(dz + (i * P + p) * kTile, a.dz + (p * total + first + i) * kTile,
+               kTile * sizeof(float));
+    for_blocks(columns, [&](int64_t block, auto width) {
+      constexpr int N = decltype(width)::count;
+      for_rows(chunk, [&](int64_t i, auto height) {
+        constexpr int R = decltype(height)::count;
+        for (int n = 0; gated && n < N; ++n)
+          input_tile<true, R, 1>(a, rows, dz, i, weights, block + n);
+        if (!gated) input_tile<false, R, N>(a, rows, dz, i, weights, block);
+      });
+    });
+  }
 }
 
 }  // namespace

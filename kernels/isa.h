@@ -16,7 +16,7 @@ struct Kernels {
   void (*backward)(const longshort_lstm&, const Plan&, const Steps&, float* scratch, const Team&);
   int64_t (*weight_gradient_scratch)(const longshort_lstm&, int threads);
   void (*weight_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
-  int64_t (*input_gradient_scratch)(const longshort_lstm&);
+  int64_t (*input_gradient_scratch)(const longshort_lstm&, int threads);
   void (*input_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
 };
 

@@ -259,8 +259,8 @@ const char* longshort_lstm_input_gradient(const longshort_lstm* layers, int coun
   const auto plan = [](const longshort_lstm& a, int threads) {
     return Plan{plan_product(product_flops(a, a.features), threads), false, false};
   };
-  const auto size = [&](const longshort_lstm& a, const Plan&) {
-    return k.input_gradient_scratch(a);
+  const auto size = [&](const longshort_lstm& a, const Plan& planned) {
+    return k.input_gradient_scratch(a, planned.threads);
   };
   return run_layers(layers, count, plan, size,
                     [&](const longshort_lstm& a, const Plan&, const Steps& steps, float* scratch,

@@ -1,6 +1,7 @@
 // Products with transposed weights: out = dz W^T, for the gradient towards h and towards x.
 //
-// dz is (P, entries, 4, kLanes). Plain: out = sum over gates and units, a tile is up to four
+// The rows of dz are dense here, (P, 4, kLanes) each, unlike the saved dz, whose blocks lie far
+// apart: a tile that jumps between them waits for the memory. Plain: out = sum over gates and units, a tile is up to four
 // blocks of output columns. Gated (per-gate dropout): each gate's sum is kept apart in the tile's
 // four column blocks, then weighted by its own factors; a tile is one output block.
 #pragma once
@@ -69,18 +70,15 @@ struct Factors {
   int64_t gate, width;
 };
 
-// out = R rows of dz from `dz`, times the output blocks packed at `weights`.
+// out = R rows of dz, `width` floats each, times the output blocks packed at `weights`.
 template <bool Gated, int R, int N>
-LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t block_stride,
-                                      int64_t P, const float* weights,
-                                      const Factors<R>& factors) {
+LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t width,
+                                      const float* weights, const Factors<R>& factors) {
   if constexpr (Gated) {
     static_assert(N == 1, "a gated tile is one output block");
     Tile<R, 4> sums = {};
-    for (int64_t p = 0; p < P; ++p) {
-      multiply<true>(sums, left_at<R>(dz + p * block_stride, kTile, 1, kBlock),
-                     weights + p * kBlock * kTile, kBlock);
-    }
+    for (int64_t k = 0; k < width; k += kTile)
+      multiply<true>(sums, left_at<R>(dz + k, width, 1, kBlock), weights + k * kBlock, kBlock);
     for (int r = 0; r < R; ++r) {
       out.sum[r][0] = Vector{};
       for (int g = 0; g < 4; ++g)
@@ -88,10 +86,7 @@ LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t 
     }
   } else {
     out = {};
-    for (int64_t p = 0; p < P; ++p) {
-      multiply<false>(out, left_at<R>(dz + p * block_stride, kTile, 1, 0),
-                      weights + p * kTile * N * kBlock, kTile);
-    }
+    multiply<false>(out, left_at<R>(dz, width, 1, 0), weights, width);
   }
 }
 

@@ -31,6 +31,12 @@ LONGSHORT_INLINE void store_n(float* p, Vector v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
+// Starts the way of `floats` floats into the cache.
+template <bool Write>
+LONGSHORT_INLINE void prefetch(const float* p, int64_t floats) {
+  for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, Write, 3);
+}
+
 // exp(x) = scale (1 + rest), for |x| <= 87; NaN stays NaN.
 struct Exp {
   Vector scale, rest;
