@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import signal
 import threading
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -16,7 +17,7 @@ from datasets import japanese_vowels
 from longshort._errors import DataError
 from longshort.data import Standardizer
 from longshort.tasks import SequenceClassifier, load
-from longshort.tasks._classifier_training import _bucket, held_out
+from longshort.tasks._classifier_training import held_out, train
 from longshort.tasks._scores import classification_scores
 from longshort.tasks._training import interruptible
 
@@ -69,9 +70,76 @@ def test_few_shapes(fitted: SequenceClassifier, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(fitted.model_, "predict_on_batch", record)
     for n in range(1, 201):
-        fitted.predict_proba([np.zeros((1 + (i + n) % 11, 2)) for i in range(n)])
-    assert len(shapes) <= 2 * 7
-    assert all(_bucket(n) >= n and _bucket(n) <= 1.5 * n for n in range(1, 1000))
+        fitted.predict_proba([np.zeros((1 + (i + n) % 40, 2)) for i in range(n)])
+    assert {shape[0] for shape in shapes} == {1, 16}
+    assert {shape[1] for shape in shapes} == {8, 11, 16, 24, 32, 48}  # 11 in training
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="counts what JAX compiles")
+def test_few_compilations(caplog: pytest.LogCaptureFixture) -> None:
+    """One for each rung of the ladder, whatever the lengths, in training and in validation."""
+    import jax
+
+    lengths = np.random.default_rng(0).permutation(np.arange(160) % 61 + 1)
+    x = [np.full((n, 2), i % 2, dtype=np.float32) for i, n in enumerate(lengths)]
+    with jax.log_compiles():
+        task = SequenceClassifier(2, epochs=2, bidirectional=False).fit(x, np.arange(160) % 2)
+    names = [record.getMessage() for record in caplog.records]
+
+    def count(name: str) -> int:
+        return sum(bool(re.match(rf"Compiling (jit\()?{name}\b", text)) for text in names)
+
+    assert task._longest == 61
+    assert 3 <= count("train_step") <= 6  # 8, 16, 24, 32, 48, 61
+    assert count("predict_step") == 1  # 16 held out
+
+
+class Recorder:
+    """In place of a Keras model: notes the batches."""
+
+    weights: ClassVar[list[Any]] = [keras.Variable(0.0)]
+
+    def __init__(self) -> None:
+        self.batches: list[Any] = []
+
+    def compile(self, **options: Any) -> None:
+        pass
+
+    def train_on_batch(self, x: Any, y: np.ndarray, sample_weight: np.ndarray) -> float:
+        self.batches.append((*x, y, sample_weight))
+        return float((y * sample_weight).mean())
+
+
+def test_each_sequence_once_an_epoch() -> None:
+    """Its steps, its mask and its target stay together; padding weighs nothing."""
+    model = Recorder()
+    lengths = [1 + 7 * i % 30 for i in range(37)]
+    sequences = [np.full((n, 1), i + 1, dtype=np.float32) for i, n in enumerate(lengths)]
+    options: dict[str, Any] = {"learning_rate": 1e-3, "patience": 1, "longest": max(lengths)}
+    history = train(
+        model,
+        sequences,
+        np.arange(37),
+        [],
+        np.array([]),
+        epochs=3,
+        batch_size=8,
+        rng=np.random.default_rng(0),
+        progress=None,
+        **options,
+    )[1]
+    assert len(model.batches) == 15
+    for epoch in range(3):
+        seen = []
+        for values, mask, targets, weights in model.batches[5 * epoch : 5 * epoch + 5]:
+            assert values.shape[0] == 8 and not values[~mask].any()
+            assert mask.any(axis=1).tolist() == (weights > 0).tolist()
+            for row, real, target in zip(values, mask, targets, strict=True):
+                if real.any():
+                    assert row[real].tolist() == [[target + 1]] * lengths[target]
+                    seen.append(target)
+        assert sorted(seen) == list(range(37))
+    assert history == pytest.approx([18] * 3)  # the mean over sequences
 
 
 def test_labels_of_any_kind(tmp_path: Any) -> None:

@@ -89,6 +89,14 @@ def test_pad() -> None:
     assert (batch[0, :3] == 1).all() and not batch[0, 3:].any()
     with pytest.raises(DataError, match="has 5 steps"):
         pad_sequences([A, B], length=4)
+    with pytest.raises(DataError, match="there are 2 sequences, size is 1"):
+        pad_sequences([A, B], size=1)
+    batch, mask = pad_sequences([A], 4, size=3)
+    assert batch.shape == (3, 4, 2) and not batch[1:].any()
+    assert mask.sum(axis=1).tolist() == [3, 0, 0]
+    tokens, mask = pad_sequences([np.array([4, 2]), np.array([9])], dtype="int32")
+    assert tokens.tolist() == [[4, 2], [9, 0]] and tokens.dtype == np.int32
+    assert mask.tolist() == [[True, True], [True, False]]
 
 
 FLOATS = st.floats(-1e6, 1e6).map(lambda value: round(value, 3))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import os
 
     import pandas as pd
+    from numpy.typing import DTypeLike
 
 
 class SequenceSet(NamedTuple):
@@ -179,31 +180,48 @@ def _is_missing(label: Any) -> bool:
 
 
 def pad_sequences(
-    sequences: Sequence[np.ndarray], length: int | None = None
+    sequences: Sequence[np.ndarray],
+    length: int | None = None,
+    *,
+    size: int | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Join sequences to one batch, zeros behind the shorter ones.
 
     Args:
-        sequences: B arrays (T_i, D).
+        sequences: B arrays (T_i, ...), alike but for T_i.
         length: T of the batch, in steps; None takes the longest.
+        size: B of the batch; rows beyond the sequences are padding. None takes their number.
+        dtype: Of the batch.
 
     Returns:
-        The batch (B, T, D), float32, and its mask (B, T), True at real steps.
+        The batch (B, T, ...) and its mask (B, T), True at real steps.
+
+    Raises:
+        DataError: If there are more than `size` sequences, or one has more than `length` steps.
 
     Example:
         >>> import numpy as np
         >>> batch, mask = pad_sequences([np.ones((1, 1)), np.ones((2, 1))])
         >>> mask.tolist()
         [[True, False], [True, True]]
+        >>> batch, mask = pad_sequences([np.array([7, 3])], 3, size=2, dtype="int32")
+        >>> batch.tolist()
+        [[7, 3, 0], [0, 0, 0]]
     """
     lengths = np.array([len(x) for x in sequences])
     T = int(lengths.max()) if length is None else length
+    B = len(sequences) if size is None else size
     if lengths.max() > T:
         raise DataError(f"pad_sequences: a sequence has {lengths.max()} steps, length is {T}.")
-    batch = np.zeros((len(sequences), T, sequences[0].shape[1]), dtype=np.float32)
-    for row, x in zip(batch, sequences, strict=True):
-        row[: len(x)] = x
-    return batch, np.arange(T) < lengths[:, None]
+    if len(sequences) > B:
+        raise DataError(f"pad_sequences: there are {len(sequences)} sequences, size is {B}.")
+    batch = np.zeros((B, T, *sequences[0].shape[1:]), dtype=dtype)
+    mask = np.zeros((B, T), dtype=bool)
+    for i, x in enumerate(sequences):
+        batch[i, : len(x)] = x
+        mask[i, : len(x)] = True
+    return batch, mask
 
 
 class Standardizer:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from longshort._errors import DataError
+from longshort.data._batches import Batch, shuffled_batches, sorted_batches
 from longshort.data._sequences import pad_sequences
 from longshort.tasks._training import Progress, copy_weights, interruptible
 
@@ -81,6 +82,7 @@ def train(
     """
     import keras
 
+    lengths = [len(x) for x in sequences]
     batch_size = min(batch_size, len(sequences))
     steps = -(-len(sequences) // batch_size)
     model.compile(
@@ -96,12 +98,12 @@ def train(
     try:
         with interruptible() as interrupt:
             for epoch in range(1, epochs + 1):
-                # All batches have the same size: the last one is filled up from the front.
-                order = np.resize(rng.permutation(len(sequences)), (steps, batch_size))
-                model.reset_metrics()
-                for rows in order:
-                    batch = _pad([sequences[i] for i in rows], longest)
-                    loss = float(model.train_on_batch(batch, targets[rows]))
+                loss = 0.0
+                for batch in shuffled_batches(lengths, batch_size, rng):
+                    x, y = _pad(sequences, batch), batch.take(targets)
+                    # The mean over all rows: padding counts, as 0.
+                    mean = float(model.train_on_batch(x, y, batch.weights))
+                    loss += mean * batch_size / len(sequences)
                     interrupt.check()
                 if held:
                     loss = cross_entropy(logits(model, held, longest), held_targets)
@@ -141,19 +143,11 @@ def logits(model: Any, sequences: Sequence[np.ndarray], longest: int) -> np.ndar
     Returns:
         (n, K) float64, in the order of `sequences`.
     """
-    # Each new shape costs a compilation of some tenths of a second, so batches have few sizes
-    # and lengths. Neighbours of similar length need the least padding.
-    order = np.argsort([len(x) for x in sequences], kind="stable")
-    parts = []
-    while len(order):
-        size = 256 if len(order) >= 256 else 16 if len(order) > 1 else 1
-        rows, order = order[:size], order[size:]
-        filled = np.resize(rows, size)
-        x, mask = _pad([sequences[int(i)] for i in filled], longest)
-        parts.append((rows, np.asarray(model.predict_on_batch((x, mask)))[: len(rows)]))
-    result = np.empty((len(sequences), parts[0][1].shape[1]))
-    for rows, values in parts:
-        result[rows] = values
+    batches = sorted_batches([len(x) for x in sequences], longest)
+    parts = [model.predict_on_batch(_pad(sequences, batch)) for batch in batches]
+    result = np.empty((len(sequences), parts[0].shape[1]))
+    for batch, values in zip(batches, parts, strict=True):
+        result[batch.rows] = values[: len(batch.rows)]
     return result
 
 
@@ -168,12 +162,5 @@ def cross_entropy(values: np.ndarray, targets: np.ndarray) -> float:
     return float(-log_softmax(values)[np.arange(len(targets)), targets].mean())
 
 
-def _pad(sequences: Sequence[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
-    length = max(len(x) for x in sequences)
-    return pad_sequences(sequences, max(length, min(_bucket(length), longest)))
-
-
-def _bucket(length: int) -> int:
-    """Round up to 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: at most half as much again."""
-    power = 1 << (length - 1).bit_length()
-    return power * 3 // 4 if power >= 4 and length <= power * 3 // 4 else power
+def _pad(sequences: Sequence[np.ndarray], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    return pad_sequences([sequences[i] for i in batch.rows], batch.length, size=batch.size)
