@@ -6,23 +6,33 @@ namespace {
 
 struct BackwardScratch {
   const Steps& steps;
-  float* weights;  // packed U^T
+  float* weights;  // packed U^T, in float32 or in bfloat16
   float* dc;       // (P, B, kLanes) by places, the running gradient of c
   float* dh;       // (B, P kLanes) by places, the gradient of h that passes a step unchanged
-  float* rows;     // (2, B, P, 4, kLanes) by places, dz of the step done last and of this one
+  float* rows;     // (2, B, P, 4, kLanes) by places, dz of the step done last and of this one;
+                   // in bfloat16 (2, B, 4, padded H)
   int64_t size;
 
   BackwardScratch(const longshort_lstm& a, const Steps& made, float* data) : steps(made) {
     const int64_t P = blocks_of(a.units);
     Taker taker{data, 0};
-    weights = taker.take(transposed_size(a.units, a.units, a.h_dropout));
+    weights = taker.take(a.bfloat16 ? halved(transposed_at(a.units, P))
+                                    : transposed_size(a.units, a.units, a.h_dropout));
     dc = taker.take(P * a.batch * kBlock);
     dh = taker.take(P * a.batch * kBlock);
-    rows = taker.take(2 * P * a.batch * kTile);
+    rows = taker.take(a.bfloat16 ? halved(2 * a.batch * kGates * pad_depth(a.units))
+                                 : 2 * P * a.batch * kTile);
     size = taker.used;
   }
   float* rows_at(const longshort_lstm& a, int64_t s, int64_t place) const {
     return rows + (s % 2 * a.batch + place) * blocks_of(a.units) * kTile;
+  }
+  Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
+    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block);
+  }
+  Bfloat16* rows16_at(const longshort_lstm& a, int64_t s, int64_t place) const {
+    return reinterpret_cast<Bfloat16*>(rows) +
+           (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
   }
   float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dh + (place * blocks_of(a.units) + block) * kBlock;
@@ -36,10 +46,13 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   const int64_t entry = scratch.steps.first[s] + place;
   const int64_t total = scratch.steps.total(a);
   float* dz = a.dz + (block * total + entry) * kTile;
-  float* dense = scratch.rows_at(a, s, place) + block * kTile;
   const auto put = [&](int64_t gate, Vector value) {
     store(dz + gate * kBlock, value);
-    store(dense + gate * kBlock, value);
+    if (a.bfloat16) {
+      store_bfloat16(scratch.rows16_at(a, s, place) + gate * pad_depth(H) + unit, value);
+    } else {
+      store(scratch.rows_at(a, s, place) + block * kTile + gate * kBlock, value);
+    }
   };
   if (a.dhs) dh += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, H - unit);
   if (masked(a, row, s)) {
@@ -88,8 +101,21 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
   cell_backward(a, scratch, s, place, block, load(scratch.dh_at(a, place, block)));
 }
 
-// The gradient of h of R places at step s, from dz of step s + 1. Before a row's first step
-// (`leaves`) that is the gradient of h0.
+// What to do with the product of dz of step s + 1: the gradient of h at s, or, before a row's first
+// step (`leaves`), of h0. What a masked step has passed on is part of it.
+LONGSHORT_INLINE void pass_backward(const longshort_lstm& a, const BackwardScratch& scratch,
+                                    int64_t s, int64_t place, int64_t block, Vector dh,
+                                    bool leaves) {
+  float* kept = scratch.dh_at(a, place, block);
+  if (masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
+  if (leaves) {
+    store(kept, dh);
+  } else {
+    cell_backward(a, scratch, s, place, block, dh);
+  }
+}
+
+// The gradient of h of R places at step s, from dz of step s + 1.
 template <bool Gated, int R, int N>
 void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                    int64_t place, int64_t block, bool leaves) {
@@ -103,17 +129,38 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
                          scratch.weights + transposed_at(H, block, Gated), factors);
-  for (int r = 0; r < R; ++r) {
-    const bool passes = masked(a, scratch.steps.row[place + r], s + 1);
-    for (int n = 0; n < N; ++n) {
-      float* kept = scratch.dh_at(a, place + r, block + n);
-      Vector dh = product.sum[r][n];
-      if (passes) dh += load(kept);
-      if (leaves) {
-        store(kept, dh);
-      } else {
-        cell_backward(a, scratch, s, place + r, block + n, dh);
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n)
+      pass_backward(a, scratch, s, place + r, block + n, product.sum[r][n], leaves);
+}
+
+// The same in bfloat16, for up to kGroup places and N blocks.
+template <int N>
+void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                    Range places, int64_t block, bool leaves) {
+  const int64_t H = a.units, B = a.batch, depth = pad_depth(H);
+  if (!leaves) prefetch_cells(a, scratch, s, places.begin, places.size(), block, N);
+  alignas(64) float sums[kGroup * kTile];
+  Product product{scratch.rows16_at(a, s + 1, places.begin),
+                  kGates * depth,
+                  scratch.weights16(a, block),
+                  N * kLanes * 2,
+                  kGates * depth,
+                  sums,
+                  kTile,
+                  false};
+  if (!a.h_dropout) multiply<N>(product, places.size());
+  for (int64_t n = 0; n < N; ++n) {
+    const int64_t unit = (block + n) * kBlock;
+    if (a.h_dropout) multiply_gates_apart(product, places.size(), n, depth);
+    for (int64_t r = 0; r < places.size(); ++r) {
+      const float* sum = sums + r * kTile;
+      Vector dh = load(sum + n * kBlock);
+      if (a.h_dropout) {
+        const float* factors = a.h_dropout + scratch.steps.row[places.begin + r] * H + unit;
+        dh = weigh_gates(sum, factors, B * H, H - unit);
       }
+      pass_backward(a, scratch, s, places.begin + r, block + n, dh, leaves);
     }
   }
 }
@@ -138,6 +185,11 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
       store(scratch.dh_at(a, place, block), dh);
       const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, width) : Vector{};
       store(scratch.dc + (block * B + place) * kBlock, dc);
+    }
+    const bool last = blocks.end == blocks_of(H);
+    for (int64_t g = 0; a.bfloat16 && last && g < 2 * kGates; ++g) {  // padding, both buffers
+      Bfloat16* rows = scratch.rows16_at(a, g / kGates, place) + g % kGates * pad_depth(H);
+      for (int64_t u = blocks_of(H) * kBlock; u < pad_depth(H); ++u) rows[u] = 0;
     }
   }
 }
@@ -167,8 +219,16 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
   const bool gated = a.h_dropout != nullptr;
   const Range blocks = plan.blocks(P, team.index);
   int64_t turn = 0;
-  pack_tiles(a.recurrent, H, H, blocks, gated, scratch.weights,
-             [&] { return !plan.by_rows || turn++ % team.size == team.index; });
+  const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
+  if (a.bfloat16) {
+    for_blocks(blocks, [&](int64_t block, auto width) {
+      if (mine())
+        pack_transposed(a.recurrent, H, H, block, decltype(width)::count,
+                        scratch.weights16(a, block));
+    });
+  } else {
+    pack_tiles(a.recurrent, H, H, blocks, gated, scratch.weights, mine);
+  }
   for_places(plan, team.index, B, 0, B,
              [&](Range places) { start_backward(a, scratch, places, blocks); });
   team.wait();
@@ -177,6 +237,12 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
     const int64_t now = steps.active(s), after = steps.active(s + 1);
     const auto products = [&](int64_t from, int64_t to, bool leaves) {
       for_blocks(blocks, [&](int64_t block, auto width) {
+        if (a.bfloat16) {
+          for_places<kGroup>(plan, team.index, B, from, to, [&](Range places) {
+            backward_group<decltype(width)::count>(a, scratch, s, places, block, leaves);
+          });
+          return;
+        }
         for_places(plan, team.index, B, from, to, [&](Range places) {
           auto tile = [&](int64_t place, auto height) {
             constexpr int R = decltype(height)::count, N = decltype(width)::count;
@@ -202,6 +268,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
   }
   for_places(plan, team.index, B, 0, B,
              [&](Range places) { finish_backward(a, scratch, places, blocks); });
+  end_products();
 }
 
 }  // namespace

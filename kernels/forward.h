@@ -1,8 +1,8 @@
 // Forward: both products of a step, the gates and the cell in one register tile.
 #pragma once
+#include "bfloat16.h"
 #include "pool.h"
 #include "steps.h"
-#include "tile.h"
 
 namespace {
 
@@ -31,28 +31,46 @@ struct Taker {
 // the step that is read and the step that is written.
 struct ForwardScratch {
   const Steps& steps;
-  float* weights;  // (P, D + H, 4, kLanes)
+  float* weights;  // (P, D + H, 4, kLanes); in bfloat16 D and H padded
   float* bias;     // (P, 4, kLanes)
   float* cells;    // (P, B, kLanes), the running c
   float* states;   // (2, B, P kLanes), the running h
   float* dropped;  // (2, 4, B, P kLanes), h times h_dropout, or null
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
   float* ahead;    // (P, kAhead or B, 4, kLanes), x W + b, or null
-
+  Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded H), h times h_dropout as a left factor
+  Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
   int64_t size;
 
   ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
       : steps(made) {
-    const int64_t P = blocks_of(a.units), width = P * kBlock;
+    const int64_t P = blocks_of(a.units), width = P * kBlock, B = a.batch;
+    const int64_t D16 = pad_depth(a.features), H16 = pad_depth(a.units);
     Taker taker{data, 0};
-    weights = taker.take(P * (a.features + a.units) * kTile);
+    weights = taker.take(a.bfloat16 ? halved(P * (D16 + H16) * kTile)
+                                    : P * (a.features + a.units) * kTile);
     bias = taker.take(P * kTile);
-    cells = taker.take(P * a.batch * kBlock);
-    states = taker.take(2 * a.batch * width);
-    dropped = taker.take(a.h_dropout ? 2 * kGates * a.batch * width : 0);
-    inputs = taker.take(a.x_dropout ? plan.threads * kGates * a.batch * a.features : 0);
-    ahead = taker.take(plan.x_ahead ? P * ahead_entries(a) * kTile : 0);
+    cells = taker.take(P * B * kBlock);
+    states = taker.take(2 * B * width);
+    dropped = taker.take(a.h_dropout && !a.bfloat16 ? 2 * kGates * B * width : 0);
+    inputs = taker.take(a.x_dropout && !a.bfloat16 ? plan.threads * kGates * B * a.features : 0);
+    ahead = taker.take(plan.x_ahead || a.bfloat16 ? P * ahead_entries(a) * kTile : 0);
+    states16 = reinterpret_cast<Bfloat16*>(
+        taker.take(a.bfloat16 ? halved(2 * state_gates(a) * B * H16) : 0));
+    inputs16 = reinterpret_cast<Bfloat16*>(
+        taker.take(a.bfloat16 ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
+  }
+  static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
+  static int64_t inputs16_size(const longshort_lstm& a) {
+    return (a.x_dropout ? kGates : 1) * ahead_entries(a) * pad_depth(a.features);
+  }
+  Bfloat16* states16_at(const longshort_lstm& a, int64_t step) const {
+    return states16 + step % 2 * state_gates(a) * a.batch * pad_depth(a.units);
+  }
+  const Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
+    return reinterpret_cast<const Bfloat16*>(weights) +
+           block * (pad_depth(a.features) + pad_depth(a.units)) * kTile;
   }
   static int64_t ahead_entries(const longshort_lstm& a) {
     return kAhead > a.batch ? kAhead : a.batch;
@@ -65,7 +83,7 @@ struct ForwardStep {
   const ForwardScratch& scratch;
   int64_t s;
   const float* x;       // x of row 0 at this step; with x_dropout the thread's (4, B, D) by places
-  const float* ahead;   // x W + b of this step's first place in block 0, or null
+  float* ahead;         // x W + b of this step's first place in block 0, or null
   int64_t ahead_block;  // floats from one block of it to the next
   bool has_h;           // false: h is zero
 
@@ -76,6 +94,17 @@ struct ForwardStep {
     return scratch.dropped + step % 2 * kGates * a.batch * width();
   }
 };
+
+// Writes kLanes units of h, with their dropout, as a left factor in bfloat16.
+LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
+                                  int64_t row, int64_t unit, Vector h) {
+  const int64_t H = a.units, B = a.batch, width = pad_depth(H);
+  for (int64_t g = 0; g < ForwardScratch::state_gates(a); ++g) {
+    const Vector factor =
+        a.h_dropout ? load_n(a.h_dropout + (g * B + row) * H + unit, H - unit) : splat(1.0f);
+    store_bfloat16(states + (g * B + place) * width + unit, h * factor);
+  }
+}
 
 // From z to the new state, for one row and kLanes units.
 LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64_t block,
@@ -106,7 +135,9 @@ LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64
     store(gates + 3 * kBlock, o);
     store(a.cells + at * kBlock, c);
   }
-  if (scratch.dropped) {
+  if (a.bfloat16) {
+    round_state(a, scratch.states16_at(a, step.s + 1), place, row, unit, h);
+  } else if (scratch.dropped) {
     float* dropped = step.dropped(step.s + 1) + state;
     for (int64_t gate = 0; gate < kGates; ++gate) {
       const Vector factor = load_n(a.h_dropout + (gate * B + row) * H + unit, H - unit);
@@ -150,6 +181,84 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, H);
   }
   for (int r = 0; r < R; ++r) cell_forward(step, place + r, block, z.sum[r]);
+}
+
+// The same in bfloat16, for up to kGroup places: x W is there, h U is added to it in place.
+inline void forward_group(const ForwardStep& step, Range places, int64_t block) {
+  const longshort_lstm& a = step.a;
+  const int64_t B = a.batch, depth = pad_depth(a.units);
+  float* sums = step.ahead + block * step.ahead_block + places.begin * kTile;
+  if (step.has_h) {
+    const Product product{step.scratch.states16_at(a, step.s) + places.begin * depth,
+                          depth,
+                          step.scratch.weights16(a, block) + pad_depth(a.features) * kTile,
+                          kTile * 2,
+                          depth,
+                          sums,
+                          kTile,
+                          true};
+    if (a.h_dropout) {
+      multiply_gated(product, places.size(), B * depth);
+    } else {
+      multiply<4>(product, places.size());
+    }
+  }
+  for (int64_t r = 0; r < places.size(); ++r) {
+    Vector z[4];
+    for (int g = 0; g < 4; ++g)
+      z[g] = load(sums + r * kTile + g * kBlock) +
+             load(step.scratch.bias + block * kTile + g * kBlock);
+    cell_forward(step, places.begin + r, block, z);
+  }
+}
+
+// x W for the thread's entries of some steps, in bfloat16.
+inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scratch,
+                            const Plan& plan, int thread, Range steps, Range blocks) {
+  const int64_t D = a.features, B = a.batch, T = a.time, depth = pad_depth(D);
+  const int64_t entries = ForwardScratch::ahead_entries(a);
+  Bfloat16* inputs = scratch.inputs16 + thread * ForwardScratch::inputs16_size(a);
+  const auto for_groups = [&](auto body) {
+    for (int64_t s = steps.begin; s < steps.end; ++s) {
+      const int64_t first = scratch.steps.first[s] - scratch.steps.first[steps.begin];
+      for_places<kGroup>(plan, thread, B, 0, scratch.steps.active(s),
+                         [&](Range places) { body(s, first + places.begin, places); });
+    }
+  };
+  for_groups([&](int64_t s, int64_t entry, Range places) {
+    for (int64_t place = places.begin; place < places.end; ++place, ++entry) {
+      const int64_t row = scratch.steps.row[place];
+      const float* x = a.x + (row * T + time_of(a, s)) * D;
+      if (!a.x_dropout) {
+        round_row(x, D, depth, inputs + entry * depth);
+        continue;
+      }
+      for (int64_t g = 0; g < kGates; ++g) {
+        const float* factor = a.x_dropout + (g * B + row) * D;
+        for (int64_t d = 0; d < depth; d += kLanes) {
+          const Vector v = d < D ? load_n(x + d, D - d) * load_n(factor + d, D - d) : Vector{};
+          store_bfloat16(inputs + (g * entries + entry) * depth + d, v);
+        }
+      }
+    }
+  });
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    for_groups([&](int64_t, int64_t entry, Range places) {
+      const Product product{inputs + entry * depth,
+                            depth,
+                            scratch.weights16(a, block),
+                            kTile * 2,
+                            depth,
+                            scratch.ahead + (block * entries + entry) * kTile,
+                            kTile,
+                            false};
+      if (a.x_dropout) {
+        multiply_gated(product, places.size(), entries * depth);
+      } else {
+        multiply<4>(product, places.size());
+      }
+    });
+  }
 }
 
 // x W + b for all entries of steps begin..end-1, one block of units.
@@ -217,6 +326,13 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
       store(scratch.cells + (block * B + place) * kBlock, c);
       for (int64_t buffer = 0; buffer < 2; ++buffer) {
         store(scratch.states + (buffer * B + place) * total + unit, h);
+        if (a.bfloat16) {
+          Bfloat16* states = scratch.states16_at(a, buffer);
+          round_state(a, states, place, row, unit, h);
+          for (int64_t g = 0; block == blocks_of(H) - 1 && g < scratch.state_gates(a); ++g)
+            for (int64_t u = total; u < pad_depth(H); ++u)
+              states[(g * B + place) * pad_depth(H) + u] = 0;
+        }
         for (int64_t g = 0; scratch.dropped && g < kGates; ++g) {
           const Vector factor = load_n(a.h_dropout + (g * B + row) * H + unit, width);
           store(scratch.dropped + ((buffer * kGates + g) * B + place) * total + unit, h * factor);
@@ -269,9 +385,15 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   const int64_t B = a.batch, T = a.time, D = a.features, H = a.units, P = blocks_of(H);
   const ForwardScratch scratch(a, plan, steps, data);
   for (int64_t block = team.index; block < P; block += team.size) {
-    float* panel = scratch.weights + block * (D + H) * kTile;
-    pack_gates(a.kernel, D, H, block, panel);
-    pack_gates(a.recurrent, H, H, block, panel + D * kTile);
+    if (a.bfloat16) {
+      auto* panel = const_cast<Bfloat16*>(scratch.weights16(a, block));
+      pack_gates(a.kernel, D, H, block, panel);
+      pack_gates(a.recurrent, H, H, block, panel + pad_depth(D) * kTile);
+    } else {
+      float* panel = scratch.weights + block * (D + H) * kTile;
+      pack_gates(a.kernel, D, H, block, panel);
+      pack_gates(a.recurrent, H, H, block, panel + D * kTile);
+    }
     if (a.bias) {
       pack_gates(a.bias, 1, H, block, scratch.bias + block * kTile);
     } else {
@@ -286,14 +408,19 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
     ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
-    if (plan.x_ahead) {
+    if (scratch.ahead) {
       if (s == ahead_end) {
         ahead_begin = s;
         do {
           ++ahead_end;
         } while (ahead_end < T && scratch.steps.first[ahead_end + 1] -
                                           scratch.steps.first[ahead_begin] <= kAhead);
-        compute_ahead(a, scratch, Range{ahead_begin, ahead_end}, blocks);
+        const Range steps{ahead_begin, ahead_end};
+        if (a.bfloat16) {
+          compute_ahead16(a, scratch, plan, team.index, steps, blocks);
+        } else {
+          compute_ahead(a, scratch, steps, blocks);
+        }
       }
       step.ahead_block = ForwardScratch::ahead_entries(a) * kTile;
       step.ahead = scratch.ahead +
@@ -302,6 +429,11 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      if (a.bfloat16) {
+        for_places<kGroup>(plan, team.index, B, 0, scratch.steps.active(s),
+                           [&](Range places) { forward_group(step, places, block); });
+        continue;
+      }
       for_places(plan, team.index, B, 0, scratch.steps.active(s), [&](Range places) {
         auto tile = [&](int64_t place, auto height) {
           if (gated(a)) {
@@ -317,6 +449,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   }
   for_places(plan, team.index, B, 0, B,
              [&](Range places) { finish_forward(a, scratch, places, blocks); });
+  end_products();
 }
 
 }  // namespace

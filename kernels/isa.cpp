@@ -5,12 +5,19 @@
 
 #include "backward.h"
 #include "forward.h"
-#include "gradients.h"
+#include "input_gradient.h"
+#include "weight_gradient.h"
 
 namespace {
 
 int64_t forward_scratch(const longshort_lstm& a, const longshort::Plan& plan) {
   return ForwardScratch(a, plan, Steps{}, nullptr).size;
+}
+int64_t weight_gradient_scratch(const longshort_lstm& a, int threads) {
+  return WeightScratch(a, threads, threads - 1, nullptr).size;
+}
+int64_t input_gradient_scratch(const longshort_lstm& a, int threads) {
+  return InputScratch(a, threads - 1, nullptr).size;
 }
 int64_t backward_scratch(const longshort_lstm& a) {
   return BackwardScratch(a, Steps{}, nullptr).size;

@@ -41,28 +41,14 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
   return Plan{by_units, false, a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
 }
 
-bool supports_avx512() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("fma");
-#else
-  return false;
-#endif
-}
-bool supports_avx2() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return false;
-#endif
-}
-bool supports_portable() { return true; }
-
 namespace {
 
 const Kernels* const kAll[] = {
 #if defined(__x86_64__)
+#if LONGSHORT_HAS_BFLOAT16
+    &kAmx,
+    &kAvx512Bf16,
+#endif
     &kAvx512,
     &kAvx2,
 #endif

@@ -93,14 +93,14 @@ LONGSHORT_INLINE void for_rows(Range range, Body body) {
 }
 
 // Calls body(range) for the places in [from, to) that are a thread's own, in ranges of at most
-// kMaxRows that lie in one tile. By rows, the tiles go round the threads like cards, so that each
+// Height that lie in one tile. By rows, the tiles go round the threads like cards, so that each
 // has long rows and short ones; a place belongs to the same thread at every step.
-template <class Body>
+template <int Height = kMaxRows, class Body>
 LONGSHORT_INLINE void for_places(const Plan& plan, int thread, int64_t batch, int64_t from,
                                  int64_t to, Body body) {
   const int stride = plan.by_rows ? plan.threads : 1;
   const int64_t tiles =
-      longshort::ceil_div(longshort::ceil_div(batch, kMaxRows), stride) * stride;
+      longshort::ceil_div(longshort::ceil_div(batch, Height), stride) * stride;
   for (int64_t i = plan.by_rows ? thread : 0; i < tiles; i += stride) {
     Range own = longshort::part(batch, i, tiles);
     if (own.begin < from) own.begin = from;

@@ -20,11 +20,13 @@ using FloatsOut = ffi::Result<Floats>;
 class Call {
  public:
   // `recurrent` is (N, H, 4H), or of that shape.
-  Call(const Floats& x, const Floats& recurrent, bool reverse)
-      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, reverse) {
+  Call(const Floats& x, const Floats& recurrent, bool reverse, bool bfloat16)
+      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, reverse,
+             bfloat16) {
     fits_ = fits_ && x.dimensions().size() == 3 + from(x);
   }
-  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent, bool reverse)
+  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent, bool reverse,
+       bool bfloat16)
       : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3) {
     if (count_ < 1 || count_ > 2) {
       fits_ = false;
@@ -38,6 +40,7 @@ class Call {
       a.units = axis(recurrent, 1);
       a.hs_stride = count_ * a.units;
       a.reverse = count_ == 2 ? i == 1 : reverse;
+      a.bfloat16 = bfloat16;
     }
     const int64_t padded = (axis(recurrent, 1) + 15) / 16 * 16;
     B = batch;
@@ -113,8 +116,8 @@ class Call {
 
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
                    Floats c0, Floats x_dropout, Floats h_dropout, FloatsOut hs, FloatsOut h_last,
-                   FloatsOut c_last, FloatsOut gates, FloatsOut cells, bool reverse) {
-  Call call(x, recurrent, reverse);
+                   FloatsOut c_last, FloatsOut gates, FloatsOut cells, bool reverse, bool bfloat16) {
+  Call call(x, recurrent, reverse, bfloat16);
   call.give_x(x);
   call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
   call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
@@ -134,8 +137,8 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
 
 ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
                     Floats gates, Floats cells, Floats dhs, Floats dh_last, Floats dc_last,
-                    FloatsOut dz, FloatsOut dh0, FloatsOut dc0, bool reverse) {
-  Call call(x, recurrent, reverse);
+                    FloatsOut dz, FloatsOut dh0, FloatsOut dc0, bool reverse, bool bfloat16) {
+  Call call(x, recurrent, reverse, bfloat16);
   call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::c0, c0, call.B * call.H);
@@ -153,8 +156,8 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
 
 ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Floats h_dropout,
                            Floats hs, Floats dz, FloatsOut dkernel, FloatsOut drecurrent,
-                           FloatsOut dbias, bool reverse) {
-  Call call(x, *drecurrent, reverse);
+                           FloatsOut dbias, bool reverse, bool bfloat16) {
+  Call call(x, *drecurrent, reverse, bfloat16);
   call.give_x(x);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::h0, h0, call.B * call.H);
@@ -169,10 +172,10 @@ ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Fl
 }
 
 ffi::Error input_gradient(Floats kernel, Floats recurrent, Bools mask, Floats x_dropout, Floats dz,
-                          FloatsOut dx, bool reverse) {
+                          FloatsOut dx, bool reverse, bool bfloat16) {
   const auto dims = dx->dimensions();  // (N, B, T, D)
   if (dims.size() != 4) return ffi::Error::InvalidArgument("longshort: dx must have four axes");
-  Call call(dims[1], dims[2], dims[3], recurrent, reverse);
+  Call call(dims[1], dims[2], dims[3], recurrent, reverse, bfloat16);
   call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
@@ -206,7 +209,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Ret<Floats>()   // c_last
                                   .Ret<Floats>()   // gates
                                   .Ret<Floats>()   // cells
-                                  .Attr<bool>("reverse"));
+                                  .Attr<bool>("reverse")
+                                  .Attr<bool>("bfloat16"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                               ffi::Ffi::Bind()
@@ -223,7 +227,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Ret<Floats>()   // dz
                                   .Ret<Floats>()   // dh0
                                   .Ret<Floats>()   // dc0
-                                  .Attr<bool>("reverse"));
+                                  .Attr<bool>("reverse")
+                                  .Attr<bool>("bfloat16"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                               ffi::Ffi::Bind()
@@ -237,7 +242,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                                   .Ret<Floats>()   // dkernel
                                   .Ret<Floats>()   // drecurrent
                                   .Ret<Floats>()   // dbias
-                                  .Attr<bool>("reverse"));
+                                  .Attr<bool>("reverse")
+                                  .Attr<bool>("bfloat16"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                               ffi::Ffi::Bind()
@@ -247,4 +253,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // dz
                                   .Ret<Floats>()   // dx
-                                  .Attr<bool>("reverse"));
+                                  .Attr<bool>("reverse")
+                                  .Attr<bool>("bfloat16"));

@@ -1,6 +1,7 @@
 """Every kernel, on every instruction set of this CPU, against the NumPy float64 reference."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from longshort.ops import _reference as reference
 
 pytestmark = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
-ISAS = ("portable", "avx2", "avx512")
+ISAS = ("portable", "neon", "avx2", "avx512", "avx512_bf16", "amx")
 # Around the widths that the kernels are cut into: lanes (4, 8, 16), blocks (16), tiles (64), rows.
 SIZES = [  # B, T, D, H
     (1, 1, 1, 1),
@@ -67,12 +68,12 @@ def arriving(rng, inputs):
     return tuple(rng.normal(size=s).astype(np.float32) for s in ((B, T, H), (B, H), (B, H)))
 
 
-def assert_matches(inputs, gradients):
+def assert_matches(inputs, gradients, slack=1.0):
     expected = reference.lstm_forward(inputs)
     actual = library.lstm_forward(inputs)
     # Rounding is carried over T steps; each step's products add about sqrt(D + H) roundings.
     depth = sum(inputs.x.shape[2:]) + inputs.recurrent_kernel.shape[0]
-    bound = 16 * EPS * (1 + np.sqrt(depth))
+    bound = 16 * EPS * (1 + np.sqrt(depth)) * slack
     for name in ("hs", "h_last", "c_last"):
         reach = np.maximum(1.0, np.abs(getattr(expected, name)))
         assert np.max(np.abs(actual[name] - getattr(expected, name)) / reach) < bound, name
@@ -132,3 +133,31 @@ def test_padding_with_dropout(isa, kind):
     rng = np.random.default_rng(5)
     inputs = make_inputs(rng, 9, 8, 5, 20, mask=kind, dropout="both")
     assert_matches(inputs, arriving(rng, inputs))
+
+
+# Rounding a factor to bfloat16 changes it by up to 2^-9 of itself.
+BFLOAT16 = 2.0**-9 / EPS
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, *RAGGED, (35, 3, 33, 40)])
+@pytest.mark.parametrize("dropout", ["none", "x", "h", "both"])
+def test_bfloat16(isa, sizes, dropout):
+    rng = np.random.default_rng(sum(sizes))
+    inputs = make_inputs(rng, *sizes, dropout=dropout, mask="right" if sizes[0] > 2 else None)
+    # Errors of independent roundings: about as for float32, whose bound has a wide margin.
+    assert_matches(replace(inputs, bfloat16=True), arriving(rng, inputs), slack=BFLOAT16 / 16)
+
+
+def test_bfloat16_rounds_only_the_factors(isa):
+    rng = np.random.default_rng(0)
+    inputs = make_inputs(rng, 37, 1, 35, 50, mask=None)
+    exact = {
+        name: np.round(getattr(inputs, name) * 16) / 16
+        for name in ("x", "kernel", "recurrent_kernel", "h0")
+    }
+    inputs = replace(inputs, **exact)
+    expected, actual = (
+        library.lstm_forward(replace(inputs, bfloat16=rounds)) for rounds in (False, True)
+    )
+    for name in ("hs", "c_last"):
+        assert np.max(np.abs(actual[name] - expected[name])) < 100 * EPS, name

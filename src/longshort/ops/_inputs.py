@@ -25,6 +25,7 @@ class LSTMInputs:
         x_dropout: Factors on x for each gate, shape (4, B, D), the same at every step.
         h_dropout: Factors on h for each gate where it enters the gates, shape (4, B, H).
         reverse: Process the sequence from its end; outputs are in the order of processing.
+        bfloat16: Round the factors of all products to bfloat16; sums and states stay float32.
     """
 
     x: Any
@@ -37,6 +38,7 @@ class LSTMInputs:
     x_dropout: Any = None
     h_dropout: Any = None
     reverse: bool = False
+    bfloat16: bool = False
 
     def check(self) -> None:
         """Compare all shapes with one another; the kernels read memory by them.
@@ -47,7 +49,7 @@ class LSTMInputs:
         shapes = {
             name: tuple(getattr(value, "shape", np.shape(value)))
             for name, value in vars(self).items()
-            if name != "reverse" and value is not None
+            if name not in ("reverse", "bfloat16") and value is not None
         }
         for name, rank in (("x", 3), ("kernel", 2), ("recurrent_kernel", 2)):
             if len(shapes.get(name, ())) != rank:

@@ -47,6 +47,7 @@ class Options(NamedTuple):
 
     reverse: bool  # of a single direction
     sequences: bool  # whether h of every step is wanted
+    bfloat16: bool  # whether the factors of all products are rounded
 
 
 @functools.cache
@@ -65,7 +66,7 @@ def _float32(*shapes: Shape) -> list[jax.ShapeDtypeStruct]:
 
 def _ffi_call(name: str, results: list[jax.ShapeDtypeStruct], options: Options, *args: Array) -> Any:
     call = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
-    return call(*args, reverse=options.reverse)
+    return call(*args, reverse=options.reverse, bfloat16=options.bfloat16)
 
 
 def _no_second_derivative(function: Any) -> Any:
@@ -213,7 +214,8 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
     Two directions, a forward and a reverse one with the same mask, run side by side.
     """
     register()
-    options = Options(directions[-1].reverse and len(directions) == 1, sequences)
+    alone = directions[0] if len(directions) == 1 else None
+    options = Options(bool(alone and alone.reverse), sequences, directions[0].bfloat16)
 
     def given(name: str, rank: int, dtype: Any = jnp.float32) -> Array:
         values = [getattr(inputs, name) for inputs in directions]

@@ -36,6 +36,7 @@ class _Call(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
+        ("bfloat16", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in _POINTERS),
     ]
 
@@ -128,7 +129,7 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
         kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     (batch, time, features), units = kept["x"].shape, kept["recurrent"].shape[0]
-    call = _Call(batch, time, features, units, units, int(inputs.reverse))
+    call = _Call(batch, time, features, units, units, int(inputs.reverse), int(inputs.bfloat16))
     for name, array in kept.items():
         setattr(call, name, array.ctypes.data)
     if error := getattr(_required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):

@@ -124,7 +124,9 @@ def lstm(
         i, f, o = sigmoid(x W + h U + b)    g = tanh(x W + h U + b)    (columns i, f, g, o)
         c <- f c + i g                      h <- o tanh(c)
 
-    Axes: B batch, T time, D features, H units.
+    Axes: B batch, T time, D features, H units. With x in bfloat16 the kernels round the factors of
+    all products to bfloat16 and keep sums, states and gradients in float32; with x in float16 they
+    compute in float32.
 
     Args:
         x: Inputs, shape (B, T, D).
@@ -239,7 +241,17 @@ class _Call(NamedTuple):
             x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN reaches the gradients
         h0, c0 = _checked_state(initial_state)
         inputs = LSTMInputs(
-            x, kernel, recurrent_kernel, bias, mask, h0, c0, x_dropout, h_dropout, reverse
+            x,
+            kernel,
+            recurrent_kernel,
+            bias,
+            mask,
+            h0,
+            c0,
+            x_dropout,
+            h_dropout,
+            reverse,
+            bfloat16=dtype == "bfloat16",
         )
         inputs.check()
         return _Call(inputs, dtype)
