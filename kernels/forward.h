@@ -113,15 +113,14 @@ LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64
   const ForwardScratch& scratch = step.scratch;
   const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
   const int64_t state = place * step.width() + unit;
-  const Vector i = sigmoid(z[0]), f = sigmoid(z[1]), g = tanh(z[2]), o = sigmoid(z[3]);
-  float* cell = scratch.cells + (block * B + place) * kBlock;
-  Vector c = f * load(cell) + i * g;
-  Vector h = o * tanh(c);
+  float* running = scratch.cells + (block * B + place) * kBlock;
+  const Cell cell = make_cell(z, load(running));
+  Vector c = cell.c, h = cell.h;
   if (masked(a, row, step.s)) {
-    c = load(cell);
+    c = load(running);
     h = load(step.states(step.s) + state);
   }
-  store(cell, c);
+  store(running, c);
   store(step.states(step.s + 1) + state, h);
   if (a.hs) {
     store_n(a.hs + (row * a.time + time_of(a, step.s)) * a.hs_stride + unit, h, H - unit);
@@ -129,10 +128,10 @@ LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64
   if (a.gates) {
     const int64_t at = block * scratch.steps.total(a) + scratch.steps.first[step.s] + place;
     float* gates = a.gates + at * kTile;
-    store(gates, i);
-    store(gates + kBlock, f);
-    store(gates + 2 * kBlock, g);
-    store(gates + 3 * kBlock, o);
+    store(gates, cell.i);
+    store(gates + kBlock, cell.f);
+    store(gates + 2 * kBlock, cell.g);
+    store(gates + 3 * kBlock, cell.o);
     store(a.cells + at * kBlock, c);
   }
   if (a.bfloat16) {

@@ -6,6 +6,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "input_gradient.h"
+#include "single_step.h"
 #include "weight_gradient.h"
 
 namespace {
@@ -33,9 +34,13 @@ namespace longshort {
 bool LONGSHORT_SUPPORTED();
 
 extern const Kernels LONGSHORT_TABLE = {
-    LONGSHORT_NAME(LONGSHORT_ISA), LONGSHORT_SUPPORTED,      ::forward_scratch, ::forward,
-    ::backward_scratch,            ::backward,               ::weight_gradient_scratch,
-    ::weight_gradient,             ::input_gradient_scratch, ::input_gradient,
+    LONGSHORT_NAME(LONGSHORT_ISA), LONGSHORT_SUPPORTED,
+    ::forward_scratch,             ::forward,
+    ::backward_scratch,            ::backward,
+    ::weight_gradient_scratch,     ::weight_gradient,
+    ::input_gradient_scratch,      ::input_gradient,
+    ::step_size,                   ::pack_step,
+    ::run_step,
 };
 
 }  // namespace longshort

@@ -18,6 +18,10 @@ struct Kernels {
   void (*weight_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
   int64_t (*input_gradient_scratch)(const longshort_lstm&, int threads);
   void (*input_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
+  // One step of a stream: floats of `packed`, filling it, the step.
+  int64_t (*step_size)(const longshort_step&);
+  void (*pack_step)(const longshort_step&);
+  void (*run_step)(const longshort_step&);
 };
 
 extern const Kernels kAmx, kAvx512Bf16, kAvx512, kAvx2, kPortable;

@@ -253,6 +253,32 @@ const char* longshort_lstm_input_gradient(const longshort_lstm* layers, int coun
                         const Team& team) { k.input_gradient(a, steps, scratch, team); });
 }
 
+int64_t longshort_step_size(const longshort_step* a) {
+  // Enough for every set: the one in use may change before the packing.
+  int64_t largest = 0;
+  for (const Kernels* k : kAll) {
+    const int64_t size = k->step_size(*a);
+    if (size > largest) largest = size;
+  }
+  return largest;
+}
+
+const char* longshort_step_pack(longshort_step* a) {
+  if (a->batch < 1 || a->features < 1 || a->units < 1)
+    return "batch, features and units must be at least 1";
+  if (!a->kernel || !a->recurrent || !a->packed) return kMissing;
+  const Kernels& k = kernels();
+  k.pack_step(*a);
+  a->set = &k;
+  return nullptr;
+}
+
+const char* longshort_step_run(const longshort_step* a) {
+  if (!a->set || !a->x || !a->h || !a->c) return kMissing;
+  static_cast<const Kernels*>(a->set)->run_step(*a);
+  return nullptr;
+}
+
 const char* longshort_isa(void) { return kernels().name; }
 
 const char* longshort_set_isa(const char* name) {

@@ -84,6 +84,25 @@ LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_
 // Reads kernel, mask, dz, x_dropout; writes dx.
 LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*, int count);
 
+// One layer, one step at a time, for streams: no allocation, one thread, no framework.
+struct longshort_step {
+  int64_t batch, features, units;
+  const float* kernel;     // (D, 4H)
+  const float* recurrent;  // (H, 4H)
+  const float* bias;       // (4H), null: zeros
+  const float* x;          // (B, D)
+  float* h;                // (B, H) in and out
+  float* c;                // (B, H) in and out
+  float* packed;           // longshort_step_size floats, 64-byte aligned
+  const void* set;         // written by longshort_step_pack: the instruction set of `packed`
+};
+// Floats that `packed` needs.
+LONGSHORT_API int64_t longshort_step_size(const struct longshort_step*);
+// Reads kernel, recurrent, bias; fills `packed`. Once, and after each change of the weights.
+LONGSHORT_API const char* longshort_step_pack(struct longshort_step*);
+// h, c <- the states after x. Calls on the same struct must not overlap.
+LONGSHORT_API const char* longshort_step_run(const struct longshort_step*);
+
 // The instruction set in use: "avx512", "avx2" or "portable".
 LONGSHORT_API const char* longshort_isa(void);
 // Choose one by name for all later calls; null restores the best. Fails where the CPU lacks it.

@@ -137,4 +137,19 @@ inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64
   }
 }
 
+// The cell: from z of the four gates and c_{t-1} to the gates' values, c_t and h_t.
+struct Cell {
+  Vector i, f, g, o, c, h;
+};
+LONGSHORT_INLINE Cell make_cell(const Vector (&z)[4], Vector c_prev) {
+  Cell cell;
+  cell.i = sigmoid(z[0]);
+  cell.f = sigmoid(z[1]);
+  cell.g = tanh(z[2]);
+  cell.o = sigmoid(z[3]);
+  cell.c = cell.f * c_prev + cell.i * cell.g;
+  cell.h = cell.o * tanh(cell.c);
+  return cell;
+}
+
 }  // namespace

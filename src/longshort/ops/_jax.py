@@ -39,7 +39,11 @@ class Arguments(NamedTuple):
 
     def sizes(self) -> tuple[int, int, int, int]:
         """N, B, T, H."""
-        return (self.recurrent_kernel.shape[0], *self.x.shape[-3:-1], self.recurrent_kernel.shape[1])
+        return (
+            self.recurrent_kernel.shape[0],
+            *self.x.shape[-3:-1],
+            self.recurrent_kernel.shape[1],
+        )
 
 
 class Options(NamedTuple):
@@ -64,7 +68,9 @@ def _float32(*shapes: Shape) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
 
 
-def _ffi_call(name: str, results: list[jax.ShapeDtypeStruct], options: Options, *args: Array) -> Any:
+def _ffi_call(
+    name: str, results: list[jax.ShapeDtypeStruct], options: Options, *args: Array
+) -> Any:
     call = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
     return call(*args, reverse=options.reverse, bfloat16=options.bfloat16)
 
@@ -87,7 +93,9 @@ def _no_second_derivative(function: Any) -> Any:
 
 
 @_no_second_derivative
-def _backward(options: Options, args: Arguments, gates: Array, cells: Array, *arriving: Array) -> Any:
+def _backward(
+    options: Options, args: Arguments, gates: Array, cells: Array, *arriving: Array
+) -> Any:
     N, B, _, H = args.sizes()
     return _ffi_call(
         "backward",

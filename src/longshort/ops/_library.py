@@ -61,6 +61,11 @@ def load() -> ctypes.CDLL | None:
         setter = getattr(library, f"longshort_set_{name}")
         setter.restype, setter.argtypes = ctypes.c_char_p, [argument]
     library.longshort_isa.restype = ctypes.c_char_p
+    for name in ("pack", "run"):
+        function = getattr(library, f"longshort_step_{name}")
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    library.longshort_step_size.restype = ctypes.c_int64
+    library.longshort_step_size.argtypes = [ctypes.c_void_p]
     _configure(library)
     return library
 
@@ -79,7 +84,12 @@ def _configure(library: ctypes.CDLL) -> None:
         library.longshort_keep_pages()
 
 
-def _required() -> ctypes.CDLL:
+def required() -> ctypes.CDLL:
+    """The library.
+
+    Raises:
+        KernelError: It is missing.
+    """
     library = load()
     if library is None:
         raise KernelError(
@@ -91,7 +101,7 @@ def _required() -> ctypes.CDLL:
 
 def isa() -> str:
     """The instruction set in use: `avx512`, `avx2` or `portable`."""
-    return _required().longshort_isa().decode()
+    return required().longshort_isa().decode()
 
 
 def set_isa(name: str | None) -> None:
@@ -100,13 +110,13 @@ def set_isa(name: str | None) -> None:
     Raises:
         KernelError: The name is unknown or the CPU lacks it.
     """
-    if error := _required().longshort_set_isa(None if name is None else name.encode()):
+    if error := required().longshort_set_isa(None if name is None else name.encode()):
         raise KernelError(f"Instruction set {name!r}: {error.decode()}.")
 
 
 def num_threads() -> int:
     """Threads that a kernel call uses at most."""
-    return _required().longshort_num_threads()
+    return required().longshort_num_threads()
 
 
 def set_num_threads(n: int) -> None:
@@ -115,7 +125,7 @@ def set_num_threads(n: int) -> None:
     Raises:
         KernelError: `n` is not from 1 to 256.
     """
-    if error := _required().longshort_set_num_threads(int(n)):
+    if error := required().longshort_set_num_threads(int(n)):
         raise KernelError(f"set_num_threads({n}): {error.decode()}.")
 
 
@@ -132,7 +142,7 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
     call = _Call(batch, time, features, units, units, int(inputs.reverse), int(inputs.bfloat16))
     for name, array in kept.items():
         setattr(call, name, array.ctypes.data)
-    if error := getattr(_required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
+    if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
         raise KernelError(error.decode())
 
 
