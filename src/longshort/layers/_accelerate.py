@@ -49,7 +49,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     return _exchange(model, _PLAIN)
 
 
-_PLAIN = {LSTM: keras.layers.LSTM, Bidirectional: keras.layers.Bidirectional}
+_PLAIN: dict[type, type] = {LSTM: keras.layers.LSTM, Bidirectional: keras.layers.Bidirectional}
 
 
 def _exchange(model: keras.Model, classes: dict[type, type]) -> keras.Model:

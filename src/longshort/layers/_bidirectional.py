@@ -50,7 +50,7 @@ class Bidirectional(keras.layers.Bidirectional):
                     state = layer.states if layer.stateful else layer.get_initial_state(batch)
                 sequences = ops.cast(sequences, layer.compute_dtype)
                 arguments.append(layer.op_arguments(sequences, state, mask, bool(training)))
-            results = lstm_both(*arguments, return_sequences=self.return_sequences)
+            results = lstm_both(arguments[0], arguments[1], self.return_sequences)
             for layer, result in zip(layers, results, strict=True):
                 layer._results = result
         try:

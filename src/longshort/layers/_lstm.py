@@ -106,7 +106,7 @@ class LSTM(keras.layers.LSTM):
     def op_arguments(
         self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool
     ) -> dict[str, Any]:
-        """The arguments of `longshort.ops.lstm`, from `x` to `reverse`, for a call of this layer."""
+        """Arguments of `longshort.ops.lstm`, from `x` to `reverse`, for a call of this layer."""
         cell = self.cell
         x_dropout = h_dropout = None
         if training and 0.0 < cell.dropout < 1.0:

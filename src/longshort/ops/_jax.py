@@ -207,13 +207,13 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
         return chunk(state, (args.x[:, whole:], args.mask[:, whole:]))
 
     zeros = jnp.zeros((1, B, H), jnp.float32)
-    state = tuple(given if given.size else zeros for given in (args.h0, args.c0))
+    state = (args.h0 if args.h0.size else zeros, args.c0 if args.c0.size else zeros)
     parts = [chunks] if whole == T else [chunks, rest]
     pieces: dict[Any, Array] = {}
     for part in reversed(parts) if options.reverse else parts:
         state, pieces[part] = part(state)
     hs = jnp.concatenate([pieces[part] for part in parts], 1 if options.sequences else 0)
-    return (hs, *state)
+    return hs, *state
 
 
 def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
