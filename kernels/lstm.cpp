@@ -9,6 +9,7 @@
 #include <malloc.h>
 #endif
 
+#include "barrier.h"
 #include "isa.h"
 #include "pool.h"
 #include "scratch.h"
@@ -116,7 +117,7 @@ template <class MakePlan, class Size, class Body>
 const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_plan, Size size,
                        Body body) {
   return guarded([&] {
-    const int threads = num_threads();
+    const int threads = free_threads();
     double flops = 0;
     for (int i = 0; i < count; ++i) flops += product_flops(layers[i], layers[i].units);
     const bool split = count == 2 && plan_product(flops, threads) > 1;
