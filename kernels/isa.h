@@ -20,6 +20,6 @@ struct Kernels {
   void (*input_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
 };
 
-extern const Kernels kAmx, kAvx512Bf16, kAvx512, kAvx2, kPortable;
+extern const Kernels kAmx, kAvx512Bf16, kAvx512, kAvx2, kNeon, kPortable;
 
 }  // namespace longshort

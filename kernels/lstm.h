@@ -84,7 +84,7 @@ LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_
 // Reads kernel, mask, dz, x_dropout; writes dx.
 LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*, int count);
 
-// The instruction set in use: "avx512", "avx2" or "portable".
+// The instruction set in use: "avx512", "avx2", "neon" or "portable".
 LONGSHORT_API const char* longshort_isa(void);
 // Choose one by name for all later calls; null restores the best. Fails where the CPU lacks it.
 LONGSHORT_API const char* longshort_set_isa(const char* name);
