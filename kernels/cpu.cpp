@@ -12,6 +12,7 @@
 namespace longshort {
 
 bool supports_portable() { return true; }
+bool supports_neon() { return true; }  // compiled for 64-bit Arm only, which always has it
 
 #if LONGSHORT_EMULATED  // all sets are plain code
 

@@ -24,6 +24,6 @@ struct Kernels {
   void (*run_step)(const longshort_step&);
 };
 
-extern const Kernels kAmx, kAvx512Bf16, kAvx512, kAvx2, kPortable;
+extern const Kernels kAmx, kAvx512Bf16, kAvx512, kAvx2, kNeon, kPortable;
 
 }  // namespace longshort

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #endif
 
+#include "barrier.h"
 #include "isa.h"
 #include "pool.h"
 #include "scratch.h"
@@ -43,22 +44,27 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
 
 namespace {
 
+// The sets that are compiled for this kind of CPU, best first; the last runs on all of the kind.
 const Kernels* const kAll[] = {
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+    &kNeon,
+#else
 #if LONGSHORT_HAS_BFLOAT16
     &kAmx,
     &kAvx512Bf16,
 #endif
+#if defined(__x86_64__)
     &kAvx512,
     &kAvx2,
 #endif
     &kPortable,
+#endif
 };
 
 const Kernels* best() {
-  for (const Kernels* k : kAll)
-    if (k->supported()) return k;
-  return &kPortable;
+  const Kernels* const* k = kAll;
+  while (!(*k)->supported()) ++k;
+  return *k;
 }
 
 std::atomic<const Kernels*> chosen{nullptr};
@@ -116,7 +122,7 @@ template <class MakePlan, class Size, class Body>
 const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_plan, Size size,
                        Body body) {
   return guarded([&] {
-    const int threads = num_threads();
+    const int threads = free_threads();
     double flops = 0;
     for (int i = 0; i < count; ++i) flops += product_flops(layers[i], layers[i].units);
     const bool split = count == 2 && plan_product(flops, threads) > 1;

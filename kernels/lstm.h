@@ -103,7 +103,8 @@ LONGSHORT_API const char* longshort_step_pack(struct longshort_step*);
 // h, c <- the states after x. Calls on the same struct must not overlap.
 LONGSHORT_API const char* longshort_step_run(const struct longshort_step*);
 
-// The instruction set in use: "avx512", "avx2" or "portable".
+// The instruction set in use: "amx", "avx512_bf16", "avx512", "avx2", "neon"
+// or "portable".
 LONGSHORT_API const char* longshort_isa(void);
 // Choose one by name for all later calls; null restores the best. Fails where the CPU lacks it.
 LONGSHORT_API const char* longshort_set_isa(const char* name);

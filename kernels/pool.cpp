@@ -1,15 +1,17 @@
 #include "pool.h"
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
 #include <thread>
-#include <vector>
 
 #if defined(__linux__)
-#include <pthread.h>
 #include <sched.h>
 #endif
+#include <pthread.h>
+
+#include "barrier.h"
+#include "scratch.h"
 
 namespace longshort {
 namespace {
@@ -23,114 +25,164 @@ inline void pause_cpu() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("yield");
+  asm volatile("isb");  // `yield` does nothing on most cores
 #endif
 }
 
-// Spins until done(); after kSpins gives the CPU away at each turn, for when threads outnumber CPUs.
+template <class Done>
+bool spin(Done done) {
+  for (int i = 0; i < kSpins; ++i) {
+    if (done()) return true;
+    pause_cpu();
+  }
+  return done();
+}
+
+// After kSpins gives the CPU away at each turn: the thread waited for may have none.
 template <class Done>
 void spin_until(Done done) {
-  for (int i = 0; !done(); ++i) {
-    if (i < kSpins) {
-      pause_cpu();
-    } else {
-      std::this_thread::yield();
-    }
-  }
+  if (spin(done)) return;
+  while (!done()) std::this_thread::yield();
 }
 
 int usable_cpus() {
+  int n = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
 #endif
-  const unsigned n = std::thread::hardware_concurrency();
-  return n ? static_cast<int>(n) : 1;
+  return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n;
 }
 
+// What a team does; on the stack of the thread that called.
 struct Job {
-  void (*body)(void*, const Team&) = nullptr;
-  void* data = nullptr;
-  Barrier* barrier = nullptr;
-  int size = 0;
+  void (*body)(void*, const Team&);
+  void* data;
+  int size;
+  Barrier barrier{size};
+  std::atomic<int> ended{0};
 };
 
-class Pool {
+// A thread that does its share of one job after the other, as long as the process lives.
+class Worker {
  public:
-  void run(int threads, void (*body)(void*, const Team&), void* data) {
-    std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
-    if (threads <= 1 || !owner || !start_workers(threads - 1)) {
-      Barrier alone(1);
-      body(data, Team{0, 1, &alone});
-      return;
-    }
-    Barrier barrier(threads);
-    job_ = Job{body, data, &barrier, threads};
-    pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  Worker* next = nullptr;  // in the list of idle workers, or of one team
+
+  Worker() { std::thread(&Worker::loop, this).detach(); }
+
+  void give(Job* job, int index) {
     {
-      std::lock_guard<std::mutex> lock(sleep_);
-      generation_.fetch_add(1, std::memory_order_release);
+      std::lock_guard<std::mutex> lock(mutex_);
+      index_ = index;
+      job_.store(job, std::memory_order_release);
     }
-    wake_.notify_all();
-    body(data, Team{0, threads, &barrier});
-    spin_until([&] { return pending_.load(std::memory_order_acquire) == 0; });
+    given_.notify_one();
   }
 
  private:
-  bool start_workers(int n) {
-    while (static_cast<int>(workers_.size()) < n) {
-      const int index = static_cast<int>(workers_.size()) + 1;
-      const unsigned seen = generation_.load(std::memory_order_relaxed);
-      try {
-        workers_.emplace_back([this, index, seen] { work(index, seen); });
-      } catch (const std::system_error&) {
-        return false;
-      }
-      workers_.back().detach();
-    }
-    return true;
-  }
-
-  void work(int index, unsigned seen) {
+  void loop() {
     for (;;) {
-      for (int i = 0; i < kSpins && generation_.load(std::memory_order_acquire) == seen; ++i)
-        pause_cpu();
-      if (generation_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock<std::mutex> lock(sleep_);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      const auto given = [this] { return job_.load(std::memory_order_acquire) != nullptr; };
+      if (!spin(given)) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        given_.wait(lock, given);
       }
-      seen = generation_.load(std::memory_order_acquire);
-      const Job job = job_;
-      if (index < job.size) job.body(job.data, Team{index, job.size, job.barrier});
-      pending_.fetch_sub(1, std::memory_order_release);
+      Job* job = job_.load(std::memory_order_relaxed);
+      job_.store(nullptr, std::memory_order_relaxed);
+      job->body(job->data, Team{index_, job->size, &job->barrier});
+      job->ended.fetch_add(1, std::memory_order_release);  // the job may be gone after this
     }
   }
 
-  std::mutex owner_;                  // held by the call that uses the workers
-  std::vector<std::thread> workers_;  // detached; they live as long as the process
-  Job job_;
-  std::atomic<unsigned> generation_{0};
-  std::atomic<int> pending_{0};
-  std::mutex sleep_;
-  std::condition_variable wake_;
+  std::mutex mutex_;
+  std::condition_variable given_;
+  std::atomic<Job*> job_{nullptr};
+  int index_ = 0;
 };
 
-std::atomic<Pool*> the_pool{nullptr};
 std::atomic<int> the_num_threads{0};
 
-// A forked child has none of its parent's threads and may hold their locks: it gets a new pool,
-// the old one is left behind on purpose.
-Pool& pool() {
-  static const bool prepared = [] {
-    the_pool.store(new Pool);
-#if defined(__linux__)
-    pthread_atfork(nullptr, nullptr, [] { the_pool.store(new Pool); });
-#endif
+// The workers, and how many threads are in calls. Needs no initialisation at run time, which a
+// fork could find half done.
+class Pool {
+ public:
+  // Takes `threads` - 1 workers; null, and a team of one, where they are not to be had.
+  Worker* begin(int threads) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (threads > 1 && busy_ + threads <= num_threads() && enough_idle(threads - 1)) {
+      busy_ += threads;
+      Worker* first = idle_;
+      Worker* last = first;
+      for (int i = 2; i < threads; ++i) last = last->next;
+      idle_ = last->next;
+      last->next = nullptr;
+      return first;
+    }
+    ++busy_;
+    return nullptr;
+  }
+
+  // Gives the workers back in the order in which they were taken: each has the same part of the
+  // next call, and finds it in its cache.
+  void end(int threads, Worker* first) {
+    std::lock_guard<std::mutex> lock(mutex);
+    busy_ -= threads;
+    if (!first) return;
+    Worker* last = first;
+    while (last->next) last = last->next;
+    last->next = idle_;
+    idle_ = first;
+  }
+
+  int free_threads() {
+    std::lock_guard<std::mutex> lock(mutex);
+    const int n = num_threads() - busy_;
+    return n < 1 ? 1 : n;
+  }
+
+  // In a forked child, which has none of its parent's threads.
+  void forget_threads() {
+    idle_ = nullptr;
+    busy_ = 0;
+  }
+
+  std::mutex mutex;
+
+ private:
+  bool enough_idle(int n) {
+    Worker** at = &idle_;
+    for (; n > 0; --n, at = &(*at)->next) {
+      if (*at) continue;
+      try {
+        *at = new Worker;
+      } catch (const std::exception&) {  // no memory, or no more threads
+        return false;
+      }
+    }
     return true;
-  }();
-  (void)prepared;
-  return *the_pool.load();
-}
+  }
+
+  Worker* idle_ = nullptr;
+  int busy_ = 0;
+};
+
+Pool pool;
+
+// A fork waits until no other thread holds one of our locks, which nobody in the child would open.
+const int at_fork = pthread_atfork(
+    [] {
+      pool.mutex.lock();
+      Scratch::mutex.lock();
+    },
+    [] {
+      Scratch::mutex.unlock();
+      pool.mutex.unlock();
+    },
+    [] {
+      pool.forget_threads();
+      Scratch::mutex.unlock();
+      pool.mutex.unlock();
+    });
 
 }  // namespace
 
@@ -149,14 +201,23 @@ void Team::wait() const {
 }
 
 void run_team(int threads, void (*body)(void*, const Team&), void* data) {
-  pool().run(threads, body, data);
+  Worker* workers = pool.begin(threads);
+  Job job{body, data, workers ? threads : 1};
+  int index = 0;
+  for (Worker* worker = workers; worker; worker = worker->next) worker->give(&job, ++index);
+  body(data, Team{0, job.size, &job.barrier});
+  spin_until([&] { return job.ended.load(std::memory_order_acquire) == index; });
+  pool.end(job.size, workers);
 }
 
+int free_threads() { return pool.free_threads(); }
+
 int num_threads() {
-  int n = the_num_threads.load();
+  int n = the_num_threads.load(std::memory_order_relaxed);
   if (n == 0) {
-    n = usable_cpus();
-    the_num_threads.store(n);
+    // Unless another thread has set it meanwhile.
+    const int cpus = usable_cpus();
+    if (the_num_threads.compare_exchange_strong(n, cpus)) n = cpus;
   }
   return n;
 }

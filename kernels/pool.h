@@ -3,21 +3,10 @@
 // Not OpenMP: teams made by different XLA threads spin against each other (measured 2x slower).
 // Not XLA's pool: it only schedules, so a barrier on it can dead-lock.
 #pragma once
-#include <atomic>
 
 namespace longshort {
 
-// Waits until all `threads` of a team have arrived.
-class Barrier {
- public:
-  explicit Barrier(int threads) : threads_(threads) {}
-  void wait();
-
- private:
-  const int threads_;
-  std::atomic<int> arrived_{0};
-  std::atomic<int> phase_{0};
-};
+class Barrier;
 
 struct Team {
   int index;    // this thread, 0..size-1
@@ -26,9 +15,9 @@ struct Team {
   void wait() const;  // until the whole team is here
 };
 
-// Calls body(data, team) on `threads` threads at once and returns when all have ended. When
-// another call holds the workers, or they cannot be started, the team is this thread alone: the
-// result is the same, since no result depends on the size of the team.
+// Calls body(data, team) on `threads` threads at once and returns when all have ended. When other
+// calls hold the workers, or they cannot be started, the team is this thread alone: the result is
+// the same, since no result depends on the size of the team. The body must not throw.
 void run_team(int threads, void (*body)(void*, const Team&), void* data);
 
 template <class Body>
@@ -36,6 +25,10 @@ void run_team(int threads, Body body) {
   run_team(
       threads, [](void* data, const Team& team) { (*static_cast<Body*>(data))(team); }, &body);
 }
+
+// Threads that a call which begins now should plan with: num_threads() less those at work in other
+// calls, at least 1. With more threads than CPUs, a team would wait for those that have none.
+int free_threads();
 
 int num_threads();
 bool set_num_threads(int n);

@@ -4,7 +4,6 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
-#include <vector>
 
 #include "layout.h"
 
@@ -15,44 +14,43 @@ namespace longshort {
 class Scratch {
  public:
   explicit Scratch(int64_t floats) {
-    std::lock_guard<std::mutex> lock(mutex());
-    auto& blocks = free_blocks();
-    if (!blocks.empty()) {
-      block_ = blocks.back();
-      blocks.pop_back();
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      block_ = kept_;
+      if (block_) kept_ = block_->next;
     }
-    if (block_.size < floats) {
-      std::free(block_.data);
-      block_ = Block{};
-      void* data = nullptr;
-      const size_t bytes = static_cast<size_t>(cache_lines(floats)) * sizeof(float);
-      if (posix_memalign(&data, 64, bytes) != 0) throw std::bad_alloc();
-      block_ = Block{static_cast<float*>(data), floats};
-    }
+    if (block_ && block_->floats >= floats) return;
+    std::free(block_);
+    const size_t bytes = sizeof(Block) + static_cast<size_t>(cache_lines(floats)) * sizeof(float);
+    void* memory = nullptr;
+    if (posix_memalign(&memory, alignof(Block), bytes) != 0) throw std::bad_alloc();
+    block_ = new (memory) Block{nullptr, floats};
   }
   ~Scratch() {
-    std::lock_guard<std::mutex> lock(mutex());
-    free_blocks().push_back(block_);
+#if defined(__SANITIZE_ADDRESS__)
+    std::free(block_);  // a larger block, kept, would hide accesses past the end of this one
+#else
+    std::lock_guard<std::mutex> lock(mutex);
+    block_->next = kept_;
+    kept_ = block_;
+#endif
   }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  float* data() const { return block_.data; }
+  float* data() const { return reinterpret_cast<float*>(block_ + 1); }
+
+  // Guards the list of kept blocks; a fork holds it too (pool.cpp), so that a child finds the list
+  // whole.
+  inline static std::mutex mutex;
 
  private:
-  struct Block {
-    float* data = nullptr;
-    int64_t size = 0;
+  struct alignas(64) Block {  // the floats follow
+    Block* next;
+    int64_t floats;
   };
-  static std::mutex& mutex() {
-    static std::mutex* m = new std::mutex;  // never destroyed: threads may outlive main
-    return *m;
-  }
-  static std::vector<Block>& free_blocks() {
-    static auto* blocks = new std::vector<Block>;
-    return *blocks;
-  }
-  Block block_;
+  inline static Block* kept_ = nullptr;
+  Block* block_;
 };
 
 }  // namespace longshort

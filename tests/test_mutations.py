@@ -33,8 +33,10 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("gradients.h", "x[row] * x_factor[row]", "x[row]", "kernels"),
     ("xla.cpp", "  a.c0 = call.take(c0, call.bh());\n  a.h_dropout", "  a.h_dropout", "ops"),
     ("xla.cpp", "  a.dhs = call.take(dhs, call.bth());", "", "ops"),
-    ("forward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
-    ("backward.h", "if (!plan.by_rows) team.wait();", "", "ops"),
+    ("forward.h", "if (!plan.by_rows) team.wait();", "", "threads"),
+    ("backward.h", "if (!plan.by_rows) team.wait();", "", "threads"),
+    ("pool.cpp", "pool.forget_threads();", "", "threads"),
+    ("pool.cpp", "threads > 1 && busy_", "threads > 999 && busy_", "threads"),
 ]
 
 

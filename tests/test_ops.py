@@ -129,62 +129,6 @@ def test_inference_keeps_nothing_for_a_backward_pass():
 
 
 @needs_kernels
-def test_bitwise_equal_for_any_number_of_threads():
-    rng = np.random.default_rng(5)
-    before = ops.num_threads()
-    # By rows, by units, and a width that leaves a rest.
-    for batch, time, features, units in ((32, 20, 10, 128), (7, 9, 300, 300), (33, 50, 5, 70)):
-        inputs = LSTMInputs(
-            rng.normal(size=(batch, time, features)),
-            rng.normal(size=(features, 4 * units)) * 0.1,
-            rng.normal(size=(units, 4 * units)) * 0.1,
-            mask=rng.random((batch, time)) < 0.8,
-        )
-        results = []
-        try:
-            for threads in (1, 2, 3):
-                ops.set_num_threads(threads)
-                out = _library.lstm_forward(inputs)
-                gradients = _library.lstm_backward(inputs, out, dhs=out["hs"])
-                results.append((out["hs"], out["c_last"], *gradients.values()))
-        finally:
-            ops.set_num_threads(before)
-        for other in results[1:]:
-            assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
-
-
-@needs_kernels
-def test_calls_from_many_threads_at_once():
-    from concurrent.futures import ThreadPoolExecutor
-
-    rng = np.random.default_rng(6)
-    inputs = LSTMInputs(
-        rng.normal(size=(64, 60, 8)), rng.normal(size=(8, 256)), rng.normal(size=(64, 256)) * 0.1
-    )
-    expected = _library.lstm_forward(inputs)["hs"]
-    with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: _library.lstm_forward(inputs)["hs"], range(32)))
-    assert all(np.array_equal(r, expected) for r in results)
-
-
-@needs_kernels
-def test_kernels_work_in_a_forked_child():
-    program = """
-import os, numpy as np
-from longshort.ops import _library as library
-from longshort.ops._inputs import LSTMInputs
-inputs = LSTMInputs(np.ones((64, 50, 8)), np.ones((8, 256)) * .1, np.ones((64, 256)) * .01)
-expected = library.lstm_forward(inputs)["hs"]
-pid = os.fork()
-if pid == 0:
-    os._exit(0 if np.array_equal(library.lstm_forward(inputs)["hs"], expected) else 1)
-assert os.waitpid(pid, 0)[1] == 0
-"""
-    # JAX is imported with the package and warns of forks; the kernels do not care.
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
-
-
-@needs_kernels
 @pytest.mark.parametrize("path", ["kernel", "keras"])
 @pytest.mark.parametrize("padding", ["left", "right", "gaps"])
 def test_any_padding_equals_each_sequence_alone(padding, path):

@@ -21,6 +21,7 @@ choose_backend()  # before anything imports Keras
 if TYPE_CHECKING:
     from longshort import data, layers, ops, tasks
     from longshort.layers import accelerate, to_keras
+    from longshort.ops import num_threads, set_num_threads
     from longshort.tasks import load
 
 __version__ = "0.1.0"
@@ -37,13 +38,21 @@ __all__ = [
     "data",
     "layers",
     "load",
+    "num_threads",
     "ops",
+    "set_num_threads",
     "tasks",
     "to_keras",
 ]
 
 # Imported when first used: Keras and JAX take a second that `longshort --help` need not wait for.
-_HOMES = {"accelerate": "layers", "to_keras": "layers", "load": "tasks"}
+_HOMES = {
+    "accelerate": "layers",
+    "load": "tasks",
+    "num_threads": "ops",
+    "set_num_threads": "ops",
+    "to_keras": "layers",
+}
 _PACKAGES = ("data", "layers", "ops", "tasks")
 
 

@@ -1,9 +1,15 @@
 """The LSTM as a function, its paths, and the settings of the kernel library."""
 
-from longshort.ops._info import info
-from longshort.ops._library import isa, num_threads, set_isa, set_num_threads
-from longshort.ops._lstm import Path, choose_path, lstm, lstm_both
-from longshort.ops._step import LSTMStep
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longshort.ops._info import info
+    from longshort.ops._library import isa, num_threads, set_isa, set_num_threads
+    from longshort.ops._lstm import Path, choose_path, lstm, lstm_both
+    from longshort.ops._step import LSTMStep
 
 __all__ = [
     "LSTMStep",
@@ -17,3 +23,21 @@ __all__ = [
     "set_isa",
     "set_num_threads",
 ]
+
+# Imported when first used: the kernel library and its settings need neither Keras nor JAX.
+_HOMES = {
+    "LSTMStep": "_step",
+    "info": "_info",
+    **dict.fromkeys(("isa", "num_threads", "set_isa", "set_num_threads"), "_library"),
+    **dict.fromkeys(("Path", "choose_path", "lstm", "lstm_both"), "_lstm"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"longshort.ops.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'longshort.ops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,9 +1,12 @@
 """The kernel library: found, loaded and set up with ctypes. No framework is needed here.
 
 Environment variables, read once at load:
-    LONGSHORT_ISA: `avx512`, `avx2` or `portable` instead of the best that the CPU has.
-    LONGSHORT_NUM_THREADS: threads of a call, instead of the CPUs the process may use.
+    LONGSHORT_ISA: `amx`, `avx512_bf16`, `avx512`, `avx2`, `neon` or `portable` instead of the best
+        that the CPU has.
+    LONGSHORT_NUM_THREADS: threads of a call, instead of the CPUs the process may use: those that
+        its affinity and its control group (a container's limit, rounded up) allow.
     LONGSHORT_KEEP_PAGES: `0` leaves the allocator's settings alone (kernels/lstm.h says why not).
+    LONGSHORT_LIBRARY: a library file instead of the installed one, to test another build.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from longshort._errors import KernelError
+from longshort.ops._cpus import cgroup_limit
 from longshort.ops._inputs import LSTMInputs
 
 UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels/lstm.h
@@ -48,9 +52,7 @@ def load() -> ctypes.CDLL | None:
     Raises:
         KernelError: An environment variable asks for what is not there.
     """
-    package = sys.modules["longshort"]
-    files = [Path(folder) / name for folder in package.__path__ for name in _NAMES]
-    found = next((file for file in files if file.exists()), None)
+    found = _file()
     if found is None:
         return None
     library = ctypes.CDLL(str(found))
@@ -70,16 +72,29 @@ def load() -> ctypes.CDLL | None:
     return library
 
 
+def _file() -> Path | None:
+    if named := os.environ.get("LONGSHORT_LIBRARY"):
+        if not Path(named).is_file():
+            raise KernelError(f"LONGSHORT_LIBRARY={named}: no such file.")
+        return Path(named)
+    package = sys.modules["longshort"]
+    files = [Path(folder) / name for folder in package.__path__ for name in _NAMES]
+    return next((file for file in files if file.exists()), None)
+
+
 def _configure(library: ctypes.CDLL) -> None:
     isa, threads = os.environ.get("LONGSHORT_ISA"), os.environ.get("LONGSHORT_NUM_THREADS")
     if isa and (error := library.longshort_set_isa(isa.encode())):
         raise KernelError(
-            f"LONGSHORT_ISA={isa}: {error.decode()}. Choose avx512, avx2 or portable, or unset it."
+            f"LONGSHORT_ISA={isa}: {error.decode()}. Choose amx, avx512_bf16, avx512, "
+            "avx2, neon or portable, or unset it."
         )
     if threads:
         number = int(threads) if threads.isdecimal() else 0
         if error := library.longshort_set_num_threads(number):
             raise KernelError(f"LONGSHORT_NUM_THREADS={threads}: {error.decode()}.")
+    elif limit := cgroup_limit():
+        library.longshort_set_num_threads(min(library.longshort_num_threads(), limit))
     if os.environ.get("LONGSHORT_KEEP_PAGES") != "0":
         library.longshort_keep_pages()
 
@@ -100,7 +115,7 @@ def required() -> ctypes.CDLL:
 
 
 def isa() -> str:
-    """The instruction set in use: `avx512`, `avx2` or `portable`."""
+    """The instruction set in use: `amx`, `avx512_bf16`, `avx512`, `avx2`, `neon`, `portable`."""
     return required().longshort_isa().decode()
 
 
@@ -115,12 +130,23 @@ def set_isa(name: str | None) -> None:
 
 
 def num_threads() -> int:
-    """Threads that a kernel call uses at most."""
+    """Threads that a kernel call uses at most.
+
+    At first the CPUs that the process may use, or `LONGSHORT_NUM_THREADS`.
+    """
     return required().longshort_num_threads()
 
 
 def set_num_threads(n: int) -> None:
     """Set the threads that a kernel call uses at most; results do not depend on it.
+
+    Calls at the same time, from several threads, share them. Calls under way keep theirs.
+
+    >>> before = longshort.num_threads()
+    >>> longshort.set_num_threads(3)
+    >>> longshort.num_threads()
+    3
+    >>> longshort.set_num_threads(before)
 
     Raises:
         KernelError: `n` is not from 1 to 256.

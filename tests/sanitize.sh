@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Builds the kernels with each of GCC's sanitizers and runs the tests of kernels and threads on them:
+#   bash tests/sanitize.sh [address] [undefined] [thread]
+# A finding ends the process that it is in, so a test fails and shows it. All instruction sets are
+# emulated: the code that is looked at is then the same on every machine.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+compiler=${CXX:-g++}
+python=$(command -v python3)
+
+runtime() {  # the file of a sanitizer's runtime, which must be loaded before all else
+  realpath "$("$compiler" -print-file-name="$1")"
+}
+
+test_with() {  # test_with SANITIZER VARIABLE=VALUE...
+  local name=$1 folder=$work/$1
+  shift
+  echo "== $name"
+  cmake -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_COMPILER="$compiler" \
+    -DCMAKE_CXX_FLAGS="-fsanitize=$name -fno-sanitize-recover=all -g" -DLONGSHORT_EMULATED=ON \
+    -DPython_EXECUTABLE="$python" >"$folder.log" || { cat "$folder.log"; exit 1; }
+  cmake --build "$folder" --parallel 2 >"$folder.log" || { cat "$folder.log"; exit 1; }
+  # Python's own allocator and NumPy's threads are none of our business.
+  (cd "$root" && env PYTHONPATH="$root/src" LONGSHORT_LIBRARY="$folder/liblongshort_kernels.so" \
+    PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 "$@" "$python" -m pytest -q -p no:cacheprovider \
+    --durations=3 tests/test_kernels.py tests/test_threads.py)
+}
+
+[ $# -gt 0 ] || set -- address undefined thread
+for name in "$@"; do
+  case $name in
+    # Python leaks on purpose. libstdc++ must be there when the runtime looks for its exceptions.
+    address) test_with address LD_PRELOAD="$(runtime libasan.so):$(runtime libstdc++.so.6)" \
+      ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 ;;
+    undefined) test_with undefined UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ;;
+    # Forks beside threads are what we test; by default the runtime ends such a child.
+    thread) test_with thread LD_PRELOAD="$(runtime libtsan.so)" \
+      TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 ;;
+    *) echo "unknown sanitizer: $name" >&2; exit 2 ;;
+  esac
+done
+echo "== no findings"
