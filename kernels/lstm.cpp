@@ -45,18 +45,23 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
 namespace {
 
 // The sets that are compiled for this kind of CPU, best first; the last runs on all of the kind.
-const Kernels* const kAll[] = {
-#if defined(__aarch64__)
-    &kNeon,
-#else
-#if LONGSHORT_HAS_BFLOAT16
+const Kernels* const kAll[] = {  // the best first
+#if LONGSHORT_HAS_amx
     &kAmx,
+#endif
+#if LONGSHORT_HAS_avx512_bf16
     &kAvx512Bf16,
 #endif
-#if defined(__x86_64__)
+#if LONGSHORT_HAS_avx512
     &kAvx512,
+#endif
+#if LONGSHORT_HAS_avx2
     &kAvx2,
 #endif
+#if LONGSHORT_HAS_neon
+    &kNeon,
+#endif
+#if LONGSHORT_HAS_portable
     &kPortable,
 #endif
 };

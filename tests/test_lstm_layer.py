@@ -10,10 +10,13 @@ import pytest
 
 import longshort
 from longshort._errors import DataError, PathWarning
-from longshort.layers import LSTM
+from longshort.layers import LSTM, Bidirectional
 from longshort.ops import _lstm
 
 B, T, D, H = 4, 7, 5, 19
+needs_kernels = pytest.mark.skipif(
+    _lstm._machine_path().name != "kernel", reason="installed without a compiler"
+)
 
 OPTIONS = {
     "return_sequences": (False, True),
@@ -201,22 +204,67 @@ def test_stateful():
     assert_agree([ours(x)], [whole(x)])
 
 
-@pytest.mark.parametrize("merge_mode", ["concat", "sum"])
-@pytest.mark.parametrize("return_sequences", [False, True])
-def test_bidirectional(merge_mode, return_sequences):
+@pytest.mark.parametrize("wrapper", [Bidirectional, keras.layers.Bidirectional])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_sequences": True},
+        {"return_sequences": True, "merge_mode": "sum", "dropout": 0.4, "recurrent_dropout": 0.3},
+        {"return_state": True, "merge_mode": None, "dropout": 0.3, "implementation": 1},
+        {"stateful": True, "use_bias": False, "merge_mode": "ave"},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_bidirectional(wrapper, options):
+    options = dict(options)
+    merge_mode = options.pop("merge_mode", "concat")
+    x, mask, state = data()
+    state = None if options.get("stateful") else [*state, *state[::-1]]
+    theirs = keras.layers.Bidirectional(
+        keras.layers.LSTM(H, seed=3, **options), merge_mode=merge_mode
+    )
+    ours = wrapper(LSTM(H, seed=3, **options), merge_mode=merge_mode)
+    with_random_weights(theirs, ours)
+    if wrapper is Bidirectional:
+        assert ours._fits_together() == (_lstm._machine_path().name == "kernel")
+    for training in {False, "dropout" in options}:
+        for given in (None, mask):
+            expected = value_and_gradients(theirs, x, given, state, training)
+            actual = value_and_gradients(ours, x, given, state, training)
+            assert_agree(actual[0], expected[0])
+            assert_agree(actual[1], expected[1])
+
+
+def test_bidirectional_around_other_layers_is_keras():
     x, mask, _ = data()
-    models = []
-    for layer in (LSTM, keras.layers.LSTM):
-        wrapped = keras.layers.Bidirectional(
-            layer(H, return_sequences=return_sequences), merge_mode=merge_mode
-        )
-        wrapped.build((B, T, D))
-        models.append(wrapped)
-    ours, theirs = models
-    assert isinstance(ours.backward_layer, LSTM)
-    ours.set_weights(theirs.get_weights())
-    for given in (None, mask):
-        assert_agree([ours(x, mask=given)], [theirs(x, mask=given)])
+    pairs = (
+        (keras.layers.GRU(3), None),
+        (LSTM(3), LSTM(4, go_backwards=True)),
+        (LSTM(3), keras.layers.LSTM(3, go_backwards=True)),
+    )
+    for forward, backward in pairs:
+        layers = [
+            wrapper(forward, backward_layer=backward)
+            for wrapper in (Bidirectional, keras.layers.Bidirectional)
+        ]
+        assert not layers[0]._fits_together()
+        with_random_weights(*layers)
+        assert_agree([layers[0](x, mask=mask)], [layers[1](x, mask=mask)])
+
+
+@needs_kernels
+def test_recompute():
+    x, _, state = data()
+    long = np.tile(x, (1, 30 // T + 1, 1))  # more steps than one chunk
+    layers = [LSTM(H, return_state=True, seed=3, recompute=r, dropout=0.3) for r in (False, True)]
+    with_random_weights(*layers)
+    expected, actual = (value_and_gradients(layer, long, None, state, True) for layer in layers)
+    assert_agree(actual[0], expected[0])
+    assert_agree(actual[1], expected[1])
+    assert "recompute" not in layers[0].get_config()
+    assert LSTM.from_config(layers[1].get_config()).recompute
+    with pytest.raises(DataError, match="recompute=True works on the kernel path only"):
+        longshort.ops.lstm(x, *layers[0].get_weights(), path="keras", recompute=True)
 
 
 def test_mask_travels_through_stacked_layers():
@@ -282,6 +330,11 @@ def test_files_go_both_ways(tmp_path):
     # Keras' as ours.
     loaded = longshort.accelerate(keras.saving.load_model(tmp_path / "theirs.keras"))
     assert isinstance(loaded.layers[0], LSTM)
+    assert type(loaded.layers[1]) is Bidirectional
+    loaded.save(tmp_path / "both.keras")
+    again = keras.saving.load_model(tmp_path / "both.keras")
+    assert type(again.layers[1]) is Bidirectional
+    assert_agree([again(x)], [loaded(x)])
 
 
 def test_accelerate_keeps_weights_optimizer_and_results():

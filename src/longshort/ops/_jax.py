@@ -39,11 +39,9 @@ class Arguments(NamedTuple):
 
     def sizes(self) -> tuple[int, int, int, int]:
         """N, B, T, H."""
-        return (
-            self.recurrent_kernel.shape[0],
-            *self.x.shape[-3:-1],
-            self.recurrent_kernel.shape[1],
-        )
+        N, H, _ = self.recurrent_kernel.shape
+        B, T = self.x.shape[-3], self.x.shape[-2]
+        return N, B, T, H
 
 
 class Options(NamedTuple):
