@@ -60,9 +60,20 @@ LONGSHORT_INLINE Exp split_exp(Vector x) {
   return Exp{reinterpret_cast<Vector>(bits), p};
 }
 
+// A number that the compiler does not know: with known ones GCC compares and blends where one
+// minimum or maximum would do.
+LONGSHORT_INLINE float hidden(float x) {
+#if defined(__x86_64__)
+  asm("" : "+x"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
 LONGSHORT_INLINE Vector clamp(Vector x, float low, float high) {
-  x = x < splat(low) ? splat(low) : x;
-  return x > splat(high) ? splat(high) : x;
+  const Vector lowest = splat(hidden(low)), highest = splat(hidden(high));
+  x = x < lowest ? lowest : x;
+  return x > highest ? highest : x;
 }
 
 // 1 / (1 + exp(-x)).
