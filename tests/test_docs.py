@@ -60,4 +60,10 @@ def test_readme_examples(tmp_path, monkeypatch):
     assert len(own) == 2
     for block in own:
         exec(block, {})
+    layer = longshort.layers.LSTM(4)
+    layer.build((None, 5, 3))
+    names = {"layer": layer, "x": np.zeros(3)}
+    if longshort.ops.choose_path().name == "kernel":
+        exec(next(b for b in blocks if "LSTMStep" in b), names)
+        assert names["h"].shape == (1, 4)
     assert longshort.load("model.longshort").predict().shape == (12, 7)
