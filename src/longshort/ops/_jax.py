@@ -181,7 +181,8 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     kept and what one chunk needs about equal; below 16 steps the calls themselves would cost.
     """
     _, B, T, H = args.sizes()
-    length = min(T, max(16, round(np.sqrt(T))))
+    count = max(1, T // max(16, round(np.sqrt(T))))
+    length = -(-T // count)
     whole = T - T % length
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
