@@ -73,10 +73,10 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   }
   const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
   float* running = scratch.dc + (block * B + place) * kBlock;
-  const Vector dc = load(running) + dh * o * (one - tanh_c * tanh_c);
+  const Vector dc = mul_add(dh * o, mul_add(-tanh_c, tanh_c, one), load(running));
   put(0, dc * g * i * (one - i));
   put(1, dc * c_prev * f * (one - f));
-  put(2, dc * i * (one - g * g));
+  put(2, dc * i * mul_add(-g, g, one));
   put(3, dh * tanh_c * o * (one - o));
   store(running, dc * f);
 }

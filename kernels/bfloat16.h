@@ -8,8 +8,6 @@
 
 #if LONGSHORT_AMX
 #include "amx.h"
-#elif LONGSHORT_AVX512_BF16
-#include <immintrin.h>
 #endif
 
 namespace {
@@ -144,11 +142,11 @@ LONGSHORT_INLINE void multiply_pairs(Tile<R, N>& tile, const Product& p) {
     for (int r = 0; r < R; ++r) a[r] = splat_pair(p.left + r * p.left_stride + k);
     for (int n = 0; n < N; ++n) {
       const Vector b = low(load_pairs(right + n * kLanes * 2));
-      for (int r = 0; r < R; ++r) tile.sum[r][n] += low(a[r]) * b;
+      for (int r = 0; r < R; ++r) tile.sum[r][n] = mul_add(low(a[r]), b, tile.sum[r][n]);
     }
     for (int n = 0; n < N; ++n) {
       const Vector b = high(load_pairs(right + n * kLanes * 2));
-      for (int r = 0; r < R; ++r) tile.sum[r][n] += high(a[r]) * b;
+      for (int r = 0; r < R; ++r) tile.sum[r][n] = mul_add(high(a[r]), b, tile.sum[r][n]);
     }
 #endif
   }
@@ -236,7 +234,7 @@ LONGSHORT_INLINE Vector weigh_gates(const float* sums, const float* factors, int
                                     int64_t width) {
   Vector total = {};
   for (int64_t g = 0; g < kGates; ++g)
-    total += load_n(factors + g * gate, width) * load(sums + g * kLanes);
+    total = mul_add(load_n(factors + g * gate, width), load(sums + g * kLanes), total);
   return total;
 }
 

@@ -134,7 +134,8 @@ const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_pl
     Plan plans[2] = {};
     int64_t begins[3] = {};
     for (int i = 0; i < count; ++i) {
-      const int budget = static_cast<int>(split ? part(threads, i, 2).size() : threads);
+      // Two that are not split run one after the other on this thread.
+      const int budget = split ? static_cast<int>(part(threads, i, 2).size()) : count == 2 ? 1 : threads;
       plans[i] = make_plan(layers[i], budget);
       begins[i + 1] = begins[i] + steps_size(layers[i]) + size(layers[i], plans[i]);
     }

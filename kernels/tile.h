@@ -51,11 +51,12 @@ LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* righ
     for (int r = 0; r < R; ++r) {
       if (Gated) {
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) tile.sum[r][n] += splat(left.row[r][n * left.gate]) * b[n];
+        for (int n = 0; n < N; ++n)
+          tile.sum[r][n] = mul_add(splat(left.row[r][n * left.gate]), b[n], tile.sum[r][n]);
       } else {
         const Vector a = splat(*left.row[r]);
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) tile.sum[r][n] += a * b[n];
+        for (int n = 0; n < N; ++n) tile.sum[r][n] = mul_add(a, b[n], tile.sum[r][n]);
       }
       left.row[r] += left.step;
     }
@@ -147,7 +148,7 @@ LONGSHORT_INLINE Cell make_cell(const Vector (&z)[4], Vector c_prev) {
   cell.f = sigmoid(z[1]);
   cell.g = tanh(z[2]);
   cell.o = sigmoid(z[3]);
-  cell.c = cell.f * c_prev + cell.i * cell.g;
+  cell.c = mul_add(cell.f, c_prev, cell.i * cell.g);
   cell.h = cell.o * tanh(cell.c);
   return cell;
 }

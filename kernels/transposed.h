@@ -82,7 +82,8 @@ LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t 
     for (int r = 0; r < R; ++r) {
       out.sum[r][0] = Vector{};
       for (int g = 0; g < 4; ++g)
-        out.sum[r][0] += load_n(factors.row[r] + g * factors.gate, factors.width) * sums.sum[r][g];
+        out.sum[r][0] = mul_add(load_n(factors.row[r] + g * factors.gate, factors.width),
+                                sums.sum[r][g], out.sum[r][0]);
     }
   } else {
     out = {};

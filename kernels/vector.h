@@ -4,6 +4,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 namespace {
 
 constexpr int kLanes = LONGSHORT_LANES;
@@ -16,6 +22,23 @@ typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_
 LONGSHORT_INLINE Vector load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 LONGSHORT_INLINE void store(float* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
 LONGSHORT_INLINE Vector splat(float x) { return x - Vector{}; }
+
+// a b + c, rounded once where the instruction set can. Written out, and left to no compiler's choice
+// (-ffp-contract=off): a row must give the same bits in a tile of any height.
+LONGSHORT_INLINE Vector mul_add(Vector a, Vector b, Vector c) {
+#if defined(__AVX512F__) && LONGSHORT_LANES == 16
+  return reinterpret_cast<Vector>(_mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b),
+                                                  reinterpret_cast<__m512>(c)));
+#elif defined(__FMA__) && LONGSHORT_LANES == 8
+  return reinterpret_cast<Vector>(_mm256_fmadd_ps(reinterpret_cast<__m256>(a), reinterpret_cast<__m256>(b),
+                                                  reinterpret_cast<__m256>(c)));
+#elif defined(__aarch64__) && LONGSHORT_LANES == 4
+  return reinterpret_cast<Vector>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
+                                            reinterpret_cast<float32x4_t>(b)));
+#else
+  return a * b + c;
+#endif
+}
 
 // The first n lanes; n may be anything, lanes past it read as zero and are not written.
 LONGSHORT_INLINE Vector load_n(const float* p, int64_t n) {
@@ -45,17 +68,17 @@ LONGSHORT_INLINE Exp split_exp(Vector x) {
   // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer; the integer is then in the
   // low bits. ln 2 in two parts keeps the remainder exact to float's last bit (Cody and Waite).
   const Vector magic = splat(12582912.0f);
-  const Vector shifted = x * splat(1.44269504f) + magic;
+  const Vector shifted = mul_add(x, splat(1.44269504f), magic);
   const Vector n = shifted - magic;
-  const Vector r = (x - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+  const Vector r = mul_add(n, splat(2.12194440e-4f), mul_add(n, splat(-0.693359375f), x));
   // exp(r) - 1 for |r| <= ln(2) / 2: the Taylor series to r^7, whose rest is below 2e-9 there.
   Vector p = splat(1.98412698e-4f);
-  p = p * r + splat(1.38888889e-3f);
-  p = p * r + splat(8.33333333e-3f);
-  p = p * r + splat(4.16666667e-2f);
-  p = p * r + splat(1.66666667e-1f);
-  p = p * r + splat(0.5f);
-  p = p * r * r + r;
+  p = mul_add(p, r, splat(1.38888889e-3f));
+  p = mul_add(p, r, splat(8.33333333e-3f));
+  p = mul_add(p, r, splat(4.16666667e-2f));
+  p = mul_add(p, r, splat(1.66666667e-1f));
+  p = mul_add(p, r, splat(0.5f));
+  p = mul_add(p * r, r, r);
   const Integers bits = (reinterpret_cast<Integers>(shifted) + 127) << 23;
   return Exp{reinterpret_cast<Vector>(bits), p};
 }
@@ -79,13 +102,13 @@ LONGSHORT_INLINE Vector clamp(Vector x, float low, float high) {
 // 1 / (1 + exp(-x)).
 LONGSHORT_INLINE Vector sigmoid(Vector x) {
   const Exp e = split_exp(clamp(-x, -87.0f, 87.0f));
-  return splat(1.0f) / (splat(1.0f) + (e.scale + e.scale * e.rest));
+  return splat(1.0f) / (splat(1.0f) + mul_add(e.scale, e.rest, e.scale));
 }
 
 // expm1(2x) / (expm1(2x) + 2): exact to a few ulp near zero, 1 past |x| = 9 in float.
 LONGSHORT_INLINE Vector tanh(Vector x) {
   const Exp e = split_exp(clamp(x + x, -20.0f, 20.0f));
-  const Vector m = e.scale * e.rest + (e.scale - splat(1.0f));
+  const Vector m = mul_add(e.scale, e.rest, e.scale - splat(1.0f));
   return m / (m + splat(2.0f));
 }
 
