@@ -106,44 +106,74 @@ LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int
   }
 }
 
-// From z to the new state, for one row and kLanes units.
-LONGSHORT_INLINE void cell_forward(const ForwardStep& step, int64_t place, int64_t block,
-                                   const Vector (&z)[4]) {
-  const longshort_lstm& a = step.a;
-  const ForwardScratch& scratch = step.scratch;
-  const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
-  const int64_t state = place * step.width() + unit;
-  float* running = scratch.cells + (block * B + place) * kBlock;
-  const Cell cell = make_cell(z, load(running));
-  Vector c = cell.c, h = cell.h;
-  if (masked(a, row, step.s)) {
-    c = load(running);
-    h = load(step.states(step.s) + state);
+// From z to the new state, for one block of units. What is the same for all rows is worked out once:
+// at small sizes the addresses would cost as much as the cell.
+struct CellForward {
+  const ForwardStep& step;
+  const longshort_lstm& a;
+  const int64_t first, block, unit, width, row_stride;
+  const bool masks, saves, drops;
+  float *running, *gates, *cells, *hs;
+  const float* previous;
+  float* next;
+
+  LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t its_block)
+      : step(now),
+        a(now.a),
+        first(place),
+        block(its_block),
+        unit(block * kBlock),
+        width(now.width()),
+        row_stride(a.time * a.hs_stride),
+        masks(a.mask),
+        saves(a.gates),
+        drops(a.bfloat16 || now.scratch.dropped) {
+    const Steps& steps = now.scratch.steps;
+    const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
+    running = now.scratch.cells + (block * a.batch + place) * kBlock;
+    previous = now.states(now.s) + place * width + unit;
+    next = now.states(now.s + 1) + place * width + unit;
+    gates = a.gates + entry * kTile;
+    cells = a.cells + entry * kBlock;
+    hs = a.hs ? a.hs + time_of(a, now.s) * a.hs_stride + unit : nullptr;
   }
-  store(running, c);
-  store(step.states(step.s + 1) + state, h);
-  if (a.hs) {
-    store_n(a.hs + (row * a.time + time_of(a, step.s)) * a.hs_stride + unit, h, H - unit);
+
+  // The tile's row r.
+  LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4]) const {
+    const int64_t row = step.scratch.steps.row[first + r];
+    const Cell cell = make_cell(z, load(running + r * kBlock));
+    Vector c = cell.c, h = cell.h;
+    if (masks && masked(a, row, step.s)) {
+      c = load(running + r * kBlock);
+      h = load(previous + r * width);
+    }
+    store(running + r * kBlock, c);
+    store(next + r * width, h);
+    if (hs) store_n(hs + row * row_stride, h, a.units - unit);
+    if (saves) {
+      store(gates + r * kTile, cell.i);
+      store(gates + r * kTile + kBlock, cell.f);
+      store(gates + r * kTile + 2 * kBlock, cell.g);
+      store(gates + r * kTile + 3 * kBlock, cell.o);
+      store(cells + r * kBlock, c);
+    }
+    if (drops) drop_state(first + r, row, h);
   }
-  if (a.gates) {
-    const int64_t at = block * scratch.steps.total(a) + scratch.steps.first[step.s] + place;
-    float* gates = a.gates + at * kTile;
-    store(gates, cell.i);
-    store(gates + kBlock, cell.f);
-    store(gates + 2 * kBlock, cell.g);
-    store(gates + 3 * kBlock, cell.o);
-    store(a.cells + at * kBlock, c);
-  }
-  if (a.bfloat16) {
-    round_state(a, scratch.states16_at(a, step.s + 1), place, row, unit, h);
-  } else if (scratch.dropped) {
-    float* dropped = step.dropped(step.s + 1) + state;
+
+  // h with its dropout, where the next step's product reads it.
+  void drop_state(int64_t place, int64_t row, Vector h) const {
+    const int64_t H = a.units, B = a.batch;
+    if (a.bfloat16) {
+      round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
+      return;
+    }
+    float* dropped = step.dropped(step.s + 1) + place * width + unit;
     for (int64_t gate = 0; gate < kGates; ++gate) {
       const Vector factor = load_n(a.h_dropout + (gate * B + row) * H + unit, H - unit);
-      store(dropped + gate * B * step.width(), h * factor);
+      store(dropped + gate * B * width, h * factor);
     }
   }
-}
+};
 
 template <bool Gated, int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
@@ -179,7 +209,9 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     const int64_t gate = a.h_dropout ? B * width : 0;
     multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, H);
   }
-  for (int r = 0; r < R; ++r) cell_forward(step, place + r, block, z.sum[r]);
+  const CellForward cell(step, place, block);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) cell(r, z.sum[r]);
 }
 
 // The same in bfloat16, for up to kGroup places: x W is there, h U is added to it in place.
@@ -202,12 +234,13 @@ inline void forward_group(const ForwardStep& step, Range places, int64_t block) 
       multiply<4>(product, places.size());
     }
   }
+  const CellForward cell(step, places.begin, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     Vector z[4];
     for (int g = 0; g < 4; ++g)
       z[g] = load(sums + r * kTile + g * kBlock) +
              load(step.scratch.bias + block * kTile + g * kBlock);
-    cell_forward(step, places.begin + r, block, z);
+    cell(r, z);
   }
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr int kLanes = LONGSHORT_LANES;
 typedef float Vector __attribute__((vector_size(kLanes * 4)));
 typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
-typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef float Unaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
 
 #define LONGSHORT_INLINE inline __attribute__((always_inline))
 
