@@ -16,11 +16,11 @@ struct BackwardScratch {
   BackwardScratch(const longshort_lstm& a, const Steps& made, float* data) : steps(made) {
     const int64_t P = blocks_of(a.units);
     Taker taker{data, 0};
-    weights = taker.take(a.bfloat16 ? halved(transposed_at(a.units, P))
+    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, P))
                                     : transposed_size(a.units, a.units, a.h_dropout));
     dc = taker.take(P * a.batch * kBlock);
     dh = taker.take(P * a.batch * kBlock);
-    rows = taker.take(a.bfloat16 ? halved(2 * a.batch * kGates * pad_depth(a.units))
+    rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
                                  : 2 * P * a.batch * kTile);
     size = taker.used;
   }
@@ -48,7 +48,7 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   float* dz = a.dz + (block * total + entry) * kTile;
   const auto put = [&](int64_t gate, Vector value) {
     store(dz + gate * kBlock, value);
-    if (a.bfloat16) {
+    if (rounds(a)) {
       store_bfloat16(scratch.rows16_at(a, s, place) + gate * pad_depth(H) + unit, value);
     } else {
       store(scratch.rows_at(a, s, place) + block * kTile + gate * kBlock, value);
@@ -187,7 +187,7 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
       store(scratch.dc + (block * B + place) * kBlock, dc);
     }
     const bool last = blocks.end == blocks_of(H);
-    for (int64_t g = 0; a.bfloat16 && last && g < 2 * kGates; ++g) {  // padding, both buffers
+    for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
       Bfloat16* rows = scratch.rows16_at(a, g / kGates, place) + g % kGates * pad_depth(H);
       for (int64_t u = blocks_of(H) * kBlock; u < pad_depth(H); ++u) rows[u] = 0;
     }
@@ -220,7 +220,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
   const Range blocks = plan.blocks(P, team.index);
   int64_t turn = 0;
   const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
-  if (a.bfloat16) {
+  if (rounds(a)) {
     for_blocks(blocks, [&](int64_t block, auto width) {
       if (mine())
         pack_transposed(a.recurrent, H, H, block, decltype(width)::count,
@@ -237,7 +237,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
     const int64_t now = steps.active(s), after = steps.active(s + 1);
     const auto products = [&](int64_t from, int64_t to, bool leaves) {
       for_blocks(blocks, [&](int64_t block, auto width) {
-        if (a.bfloat16) {
+        if (rounds(a)) {
           for_places<kGroup>(plan, team.index, B, from, to, [&](Range places) {
             backward_group<decltype(width)::count>(a, scratch, s, places, block, leaves);
           });

@@ -1,4 +1,5 @@
-// Products of bfloat16 factors with float32 sums: AMX tiles, AVX-512's dot product, or plain vectors.
+// Products of bfloat16 factors with float32 sums, where the CPU has instructions for them: AMX tiles
+// or AVX-512's dot product. Other sets compute in float32, which is faster there than rounding.
 //
 // Two neighbouring k form a pair: the left factor is row-major, the right one (depth / 2, N,
 // kLanes, 2), so that 32 bits hold a pair on both sides. Depths are multiples of 32, padded with
@@ -13,6 +14,16 @@
 namespace {
 
 typedef uint16_t Bfloat16;
+
+// Whether the factors of a call's products are rounded.
+LONGSHORT_INLINE bool rounds(const longshort_lstm& a) {
+#if LONGSHORT_AMX || LONGSHORT_AVX512_BF16
+  return a.bfloat16;
+#else
+  (void)a;
+  return false;
+#endif
+}
 
 inline int64_t pad_depth(int64_t depth) { return longshort::ceil_div(depth, 32) * 32; }
 // Floats of scratch that hold n bfloat16.
@@ -123,7 +134,7 @@ template <int R, int N>
 LONGSHORT_INLINE void multiply_pairs(Tile<R, N>& tile, const Product& p) {
   const Bfloat16* right = p.right;
   for (int64_t k = 0; k < p.depth; k += 2, right += p.right_stride) {
-#if LONGSHORT_AVX512_BF16
+#if LONGSHORT_AVX512_BF16 == 1
     for (int r = 0; r < R; ++r) {
       const auto a = reinterpret_cast<__m512bh>(splat_pair(p.left + r * p.left_stride + k));
       for (int n = 0; n < N; ++n) {
@@ -133,7 +144,7 @@ LONGSHORT_INLINE void multiply_pairs(Tile<R, N>& tile, const Product& p) {
       }
     }
 #else
-    // A bfloat16 is the upper half of a float.
+    // In plain code, for tests: a bfloat16 is the upper half of a float.
     const auto low = [](Integers pair) { return reinterpret_cast<Vector>(pair << 16); };
     const auto high = [](Integers pair) {
       return reinterpret_cast<Vector>(pair & static_cast<int32_t>(0xffff0000));

@@ -47,18 +47,18 @@ struct ForwardScratch {
     const int64_t P = blocks_of(a.units), width = P * kBlock, B = a.batch;
     const int64_t D16 = pad_depth(a.features), H16 = pad_depth(a.units);
     Taker taker{data, 0};
-    weights = taker.take(a.bfloat16 ? halved(P * (D16 + H16) * kTile)
+    weights = taker.take(rounds(a) ? halved(P * (D16 + H16) * kTile)
                                     : P * (a.features + a.units) * kTile);
     bias = taker.take(P * kTile);
     cells = taker.take(P * B * kBlock);
     states = taker.take(2 * B * width);
-    dropped = taker.take(a.h_dropout && !a.bfloat16 ? 2 * kGates * B * width : 0);
-    inputs = taker.take(a.x_dropout && !a.bfloat16 ? plan.threads * kGates * B * a.features : 0);
-    ahead = taker.take(plan.x_ahead || a.bfloat16 ? P * ahead_entries(a) * kTile : 0);
+    dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
+    inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
+    ahead = taker.take(plan.x_ahead || rounds(a) ? P * ahead_entries(a) * kTile : 0);
     states16 = reinterpret_cast<Bfloat16*>(
-        taker.take(a.bfloat16 ? halved(2 * state_gates(a) * B * H16) : 0));
+        taker.take(rounds(a) ? halved(2 * state_gates(a) * B * H16) : 0));
     inputs16 = reinterpret_cast<Bfloat16*>(
-        taker.take(a.bfloat16 ? halved(plan.threads * inputs16_size(a)) : 0));
+        taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
   }
   static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
@@ -127,7 +127,7 @@ struct CellForward {
         row_stride(a.time * a.hs_stride),
         masks(a.mask),
         saves(a.gates),
-        drops(a.bfloat16 || now.scratch.dropped) {
+        drops(rounds(a) || now.scratch.dropped) {
     const Steps& steps = now.scratch.steps;
     const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
     running = now.scratch.cells + (block * a.batch + place) * kBlock;
@@ -163,7 +163,7 @@ struct CellForward {
   // h with its dropout, where the next step's product reads it.
   void drop_state(int64_t place, int64_t row, Vector h) const {
     const int64_t H = a.units, B = a.batch;
-    if (a.bfloat16) {
+    if (rounds(a)) {
       round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
       return;
     }
@@ -358,7 +358,7 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
       store(scratch.cells + (block * B + place) * kBlock, c);
       for (int64_t buffer = 0; buffer < 2; ++buffer) {
         store(scratch.states + (buffer * B + place) * total + unit, h);
-        if (a.bfloat16) {
+        if (rounds(a)) {
           Bfloat16* states = scratch.states16_at(a, buffer);
           round_state(a, states, place, row, unit, h);
           for (int64_t g = 0; block == blocks_of(H) - 1 && g < scratch.state_gates(a); ++g)
@@ -417,7 +417,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   const int64_t B = a.batch, T = a.time, D = a.features, H = a.units, P = blocks_of(H);
   const ForwardScratch scratch(a, plan, steps, data);
   for (int64_t block = team.index; block < P; block += team.size) {
-    if (a.bfloat16) {
+    if (rounds(a)) {
       auto* panel = const_cast<Bfloat16*>(scratch.weights16(a, block));
       pack_gates(a.kernel, D, H, block, panel);
       pack_gates(a.recurrent, H, H, block, panel + pad_depth(D) * kTile);
@@ -448,7 +448,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
         } while (ahead_end < T && scratch.steps.first[ahead_end + 1] -
                                           scratch.steps.first[ahead_begin] <= kAhead);
         const Range steps{ahead_begin, ahead_end};
-        if (a.bfloat16) {
+        if (rounds(a)) {
           compute_ahead16(a, scratch, plan, team.index, steps, blocks);
         } else {
           compute_ahead(a, scratch, steps, blocks);
@@ -461,7 +461,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      if (a.bfloat16) {
+      if (rounds(a)) {
         for_places<kGroup>(plan, team.index, B, 0, scratch.steps.active(s),
                            [&](Range places) { forward_group(step, places, block); });
         continue;

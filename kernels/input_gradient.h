@@ -16,9 +16,9 @@ struct InputScratch {
     const int64_t P = blocks_of(a.units);
     const int64_t rows = kInputRows * kGates * pad_depth(P * kBlock);
     Taker taker{data, 0};
-    weights = taker.take(a.bfloat16 ? halved(transposed_at(a.units, blocks_of(a.features)))
+    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.features)))
                                     : transposed_size(a.features, a.units, a.x_dropout));
-    for (int i = 0; i <= thread; ++i) dz = taker.take(a.bfloat16 ? halved(rows) : rows);
+    for (int i = 0; i <= thread; ++i) dz = taker.take(rounds(a) ? halved(rows) : rows);
     size = taker.used;
   }
   Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
@@ -86,12 +86,12 @@ inline void gather_rows(const longshort_lstm& a, int64_t total, int64_t first, i
                         float* out) {
   const int64_t P = blocks_of(a.units), depth = pad_depth(a.units);
   auto* out16 = reinterpret_cast<Bfloat16*>(out);
-  for (int64_t i = 0; a.bfloat16 && i < count * kGates; ++i)  // the padding
+  for (int64_t i = 0; rounds(a) && i < count * kGates; ++i)  // the padding
     for (int64_t u = P * kBlock; u < depth; ++u) out16[i * depth + u] = 0;
   for (int64_t p = 0; p < P; ++p) {
     for (int64_t i = 0; i < count; ++i) {
       const float* in = a.dz + (p * total + first + i) * kTile;
-      if (!a.bfloat16) {
+      if (!rounds(a)) {
         memcpy(out + (i * P + p) * kTile, in, kTile * sizeof(float));
         continue;
       }
@@ -109,7 +109,7 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
   const Range columns{0, blocks_of(D)};
   int64_t turn = 0;
   const auto mine = [&] { return turn++ % team.size == team.index; };
-  if (a.bfloat16) {
+  if (rounds(a)) {
     for_blocks(columns, [&](int64_t block, auto width) {
       if (mine())
         pack_transposed(a.kernel, D, a.units, block, decltype(width)::count,
@@ -143,9 +143,9 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
     gather_rows(a, total, first, chunk.end, scratch.dz);
     for_blocks(columns, [&](int64_t block, auto width) {
       constexpr int N = decltype(width)::count;
-      for (int64_t i = 0; a.bfloat16 && i < chunk.end; i += kGroup)
+      for (int64_t i = 0; rounds(a) && i < chunk.end; i += kGroup)
         input_group<N>(a, rows, scratch, Range{i, smaller(i + kGroup, chunk.end)}, block);
-      if (a.bfloat16) return;
+      if (rounds(a)) return;
       for_rows(chunk, [&](int64_t i, auto height) {
         constexpr int R = decltype(height)::count;
         for (int n = 0; gated && n < N; ++n)

@@ -20,9 +20,9 @@ namespace longshort {
 // Three quarters of a second-level cache of 1 MB: the rest is for rows of x, h and gates.
 constexpr int64_t kOwnCache = 768 * 1024;
 // A thread must have this much to do before it is worth waking: between two barriers, where one
-// costs about a microsecond, and in a whole call, some 50 microseconds of work.
+// costs about a microsecond, and in a whole call, some 20 to 50 microseconds of work.
 constexpr double kFlopsPerStep = 2e5;
-constexpr double kFlopsPerCall = 1e7;
+constexpr double kFlopsPerCall = 4e6;
 
 int plan_product(double flops, int num_threads) {
   const int worth = static_cast<int>(smaller(static_cast<int64_t>(flops / kFlopsPerCall), 256));

@@ -37,8 +37,8 @@ struct longshort_lstm {
   int64_t hs_stride;  // floats from one step of hs and dhs to the next: H, or more where h is part
                       // of a wider array, such as the two directions' outputs side by side
   int32_t reverse;
-  int32_t bfloat16;   // 1: round the factors of all products to bfloat16; sums, states, gates and
-                      // every array here stay float32
+  int32_t bfloat16;   // 1: the factors of products may be rounded to bfloat16, and are on the sets
+                      // with instructions for it; sums, states, gates and all arrays are float32
 
   // Inputs of the layer.
   const float* x;          // (B, T, D)

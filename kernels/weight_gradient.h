@@ -24,8 +24,8 @@ struct WeightScratch {
     Taker taker{data, 0};
     for (int i = 0; i <= thread; ++i) {
       sums = taker.take(rows * blocks_of(a.units) * kTile);
-      left = taker.take(a.bfloat16 ? halved(factors) : factors);
-      right = taker.take(a.bfloat16 ? halved(depth * kTile) : 0);
+      left = taker.take(rounds(a) ? halved(factors) : factors);
+      right = taker.take(rounds(a) ? halved(depth * kTile) : 0);
     }
     size = taker.used;
   }
@@ -161,7 +161,7 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
     const int64_t depth = smaller(kDepth, total - first);
     const Entry from(steps, s, first);
     s = from.s;
-    if (a.bfloat16) {
+    if (rounds(a)) {
       auto* left = reinterpret_cast<Bfloat16*>(scratch.left);
       for (int64_t g = 0; g < gates; ++g)
         pack_left(a, rows, from, depth, g, left + g * rows.size() * pad_depth(depth));
@@ -174,7 +174,7 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
     for (int64_t block = 0; block < P; ++block) {
       const float* dz = a.dz + (block * total + first) * kTile;
       float* sums = scratch.sums + block * rows.size() * kTile;
-      const auto add = a.bfloat16 ? add_products16 : add_products;
+      const auto add = rounds(a) ? add_products16 : add_products;
       add(scratch, rows, gates, dz, depth, first == 0, sums);
     }
   }

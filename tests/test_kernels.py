@@ -161,3 +161,13 @@ def test_bfloat16_rounds_only_the_factors(isa):
     )
     for name in ("hs", "c_last"):
         assert np.max(np.abs(actual[name] - expected[name])) < 100 * EPS, name
+
+
+def test_bfloat16_rounds_where_the_cpu_can(isa):
+    rng = np.random.default_rng(0)
+    inputs = make_inputs(rng, 5, 3, 35, 50)
+    same = np.array_equal(
+        library.lstm_forward(inputs)["hs"],
+        library.lstm_forward(replace(inputs, bfloat16=True))["hs"],
+    )
+    assert same == (isa not in ("avx512_bf16", "amx"))

@@ -46,13 +46,6 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
         "kernels",
     ),
     ("forward.h", "row[place++] * T + time_of(a, s)) * D", "row[place++] * T + s) * D", "kernels"),
-    ("bfloat16.h", "0x7fff + ((bits >> 16) & 1)", "0xffff + ((bits >> 16) & 1)", "kernels"),
-    (
-        "bfloat16.h",
-        "mul_add(high(a[r]), b",
-        "mul_add(low(a[r]), b",
-        "kernels",
-    ),
     ("backward.h", "dc * c_prev * f * (one - f)", "dc * f * (one - f)", "kernels"),
     ("backward.h", "mul_add(-tanh_c, tanh_c, one)", "one", "kernels"),
     ("backward.h", "store(running, dc * f)", "store(running, dc)", "kernels"),

@@ -25,7 +25,7 @@ class LSTMInputs:
         x_dropout: Factors on x for each gate, shape (4, B, D), the same at every step.
         h_dropout: Factors on h for each gate where it enters the gates, shape (4, B, H).
         reverse: Process the sequence from its end; outputs are in the order of processing.
-        bfloat16: Round the factors of all products to bfloat16; sums and states stay float32.
+        bfloat16: Round the factors of products to bfloat16 where the CPU can multiply them.
     """
 
     x: Any

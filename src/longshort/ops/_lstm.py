@@ -125,8 +125,8 @@ def lstm(
         c <- f c + i g                      h <- o tanh(c)
 
     Axes: B batch, T time, D features, H units. With x in bfloat16 the kernels round the factors of
-    all products to bfloat16 and keep sums, states and gradients in float32; with x in float16 they
-    compute in float32.
+    all products to bfloat16 where the CPU can multiply them (AMX, AVX-512 BF16); sums, states and
+    gradients, and everything on other CPUs or with x in float16, are in float32.
 
     Args:
         x: Inputs, shape (B, T, D).
