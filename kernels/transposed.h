@@ -5,7 +5,7 @@
 // blocks of output columns. Gated (per-gate dropout): each gate's sum is kept apart in the tile's
 // four column blocks, then weighted by its own factors; a tile is one output block.
 #pragma once
-#include "forward.h"
+#include "cell_forward.h"
 
 namespace {
 

@@ -1,0 +1,95 @@
+// x W for many steps at a time, where few rows meet many features, and always in bfloat16.
+#pragma once
+#include "cell_forward.h"
+
+namespace {
+
+// x W + b for all entries of steps begin..end-1, one block of units.
+template <int R>
+void ahead_tile(const longshort_lstm& a, const ForwardScratch& scratch, const float* const (&x)[R],
+                int64_t block, float* out) {
+  Tile<R, 4> z;
+  for (int g = 0; g < 4; ++g) {
+    const Vector bias = load(scratch.bias + block * kTile + g * kBlock);
+    for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
+  }
+  Left<R> left;
+  for (int r = 0; r < R; ++r) left.row[r] = x[r];
+  left.step = 1;
+  left.gate = 0;
+  multiply<false>(z, left, scratch.weights + block * (a.features + a.units) * kTile, a.features);
+  for (int r = 0; r < R; ++r)
+    for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, z.sum[r][g]);
+}
+inline void compute_ahead(const longshort_lstm& a, const ForwardScratch& scratch, Range steps,
+                          Range blocks) {
+  const int64_t D = a.features, T = a.time;
+  const int64_t entries = scratch.steps.first[steps.end] - scratch.steps.first[steps.begin];
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    int64_t s = steps.begin, place = 0;
+    for_rows(Range{0, entries}, [&](int64_t entry, auto height) {
+      constexpr int R = decltype(height)::count;
+      const float* x[R];
+      for (int r = 0; r < R; ++r) {
+        while (place == scratch.steps.active(s)) {
+          place = 0;
+          ++s;
+        }
+        x[r] = a.x + (scratch.steps.row[place++] * T + time_of(a, s)) * D;
+      }
+      float* out = scratch.ahead + (block * ForwardScratch::ahead_entries(a) + entry) * kTile;
+      ahead_tile<R>(a, scratch, x, block, out);
+    });
+  }
+}
+
+// x W for the thread's entries of some steps, in bfloat16.
+inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scratch,
+                            const Plan& plan, int thread, Range steps, Range blocks) {
+  const int64_t D = a.features, B = a.batch, T = a.time, depth = pad_depth(D);
+  const int64_t entries = ForwardScratch::ahead_entries(a);
+  Bfloat16* inputs = scratch.inputs16 + thread * ForwardScratch::inputs16_size(a);
+  const auto for_groups = [&](auto body) {
+    for (int64_t s = steps.begin; s < steps.end; ++s) {
+      const int64_t first = scratch.steps.first[s] - scratch.steps.first[steps.begin];
+      for_places<kGroup>(plan, thread, B, 0, scratch.steps.active(s),
+                         [&](Range places) { body(s, first + places.begin, places); });
+    }
+  };
+  for_groups([&](int64_t s, int64_t entry, Range places) {
+    for (int64_t place = places.begin; place < places.end; ++place, ++entry) {
+      const int64_t row = scratch.steps.row[place];
+      const float* x = a.x + (row * T + time_of(a, s)) * D;
+      if (!a.x_dropout) {
+        round_row(x, D, depth, inputs + entry * depth);
+        continue;
+      }
+      for (int64_t g = 0; g < kGates; ++g) {
+        const float* factor = a.x_dropout + (g * B + row) * D;
+        for (int64_t d = 0; d < depth; d += kLanes) {
+          const Vector v = d < D ? load_n(x + d, D - d) * load_n(factor + d, D - d) : Vector{};
+          store_bfloat16(inputs + (g * entries + entry) * depth + d, v);
+        }
+      }
+    }
+  });
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    for_groups([&](int64_t, int64_t entry, Range places) {
+      const Product product{inputs + entry * depth,
+                            depth,
+                            scratch.weights16(a, block),
+                            kTile * 2,
+                            depth,
+                            scratch.ahead + (block * entries + entry) * kTile,
+                            kTile,
+                            false};
+      if (a.x_dropout) {
+        multiply_gated(product, places.size(), entries * depth);
+      } else {
+        multiply<4>(product, places.size());
+      }
+    });
+  }
+}
+
+}  // namespace

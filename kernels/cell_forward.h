@@ -1,0 +1,178 @@
+// What a forward call works on: its scratch, one step, and the cell from z to the new state.
+#pragma once
+#include "bfloat16.h"
+#include "pool.h"
+#include "steps.h"
+
+namespace {
+
+using longshort::masked;
+using longshort::Steps;
+using longshort::Team;
+using longshort::time_of;
+
+inline bool gated(const longshort_lstm& a) { return a.x_dropout || a.h_dropout; }
+
+// Entries (steps x places) whose x W is computed ahead at a time, at least one step's.
+constexpr int64_t kAhead = 256;
+
+// Hands out parts of one block of scratch; with no block it only counts.
+struct Taker {
+  float* data;
+  int64_t used;
+  float* take(int64_t floats) {
+    float* p = data && floats ? data + used : nullptr;
+    used += longshort::cache_lines(floats);
+    return p;
+  }
+};
+
+// Scratch of one forward call. States and what derives from them are kept by places, twice: for
+// the step that is read and the step that is written.
+struct ForwardScratch {
+  const Steps& steps;
+  float* weights;  // (P, D + H, 4, kLanes); in bfloat16 D and H padded
+  float* bias;     // (P, 4, kLanes)
+  float* cells;    // (P, B, kLanes), the running c
+  float* states;   // (2, B, P kLanes), the running h
+  float* dropped;  // (2, 4, B, P kLanes), h times h_dropout, or null
+  float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
+  float* ahead;    // (P, kAhead or B, 4, kLanes), x W + b, or null
+  Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded H), h times h_dropout as a left factor
+  Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
+  int64_t size;
+
+  ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
+      : steps(made) {
+    const int64_t P = blocks_of(a.units), width = P * kBlock, B = a.batch;
+    const int64_t D16 = pad_depth(a.features), H16 = pad_depth(a.units);
+    Taker taker{data, 0};
+    weights = taker.take(rounds(a) ? halved(P * (D16 + H16) * kTile)
+                                    : P * (a.features + a.units) * kTile);
+    bias = taker.take(P * kTile);
+    cells = taker.take(P * B * kBlock);
+    states = taker.take(2 * B * width);
+    dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
+    inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
+    ahead = taker.take(plan.x_ahead || rounds(a) ? P * ahead_entries(a) * kTile : 0);
+    states16 = reinterpret_cast<Bfloat16*>(
+        taker.take(rounds(a) ? halved(2 * state_gates(a) * B * H16) : 0));
+    inputs16 = reinterpret_cast<Bfloat16*>(
+        taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
+    size = taker.used;
+  }
+  static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
+  static int64_t inputs16_size(const longshort_lstm& a) {
+    return (a.x_dropout ? kGates : 1) * ahead_entries(a) * pad_depth(a.features);
+  }
+  Bfloat16* states16_at(const longshort_lstm& a, int64_t step) const {
+    return states16 + step % 2 * state_gates(a) * a.batch * pad_depth(a.units);
+  }
+  const Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
+    return reinterpret_cast<const Bfloat16*>(weights) +
+           block * (pad_depth(a.features) + pad_depth(a.units)) * kTile;
+  }
+  static int64_t ahead_entries(const longshort_lstm& a) {
+    return kAhead > a.batch ? kAhead : a.batch;
+  }
+};
+
+// One step of one thread: what its tiles read and write.
+struct ForwardStep {
+  const longshort_lstm& a;
+  const ForwardScratch& scratch;
+  int64_t s;
+  const float* x;       // x of row 0 at this step; with x_dropout the thread's (4, B, D) by places
+  float* ahead;         // x W + b of this step's first place in block 0, or null
+  int64_t ahead_block;  // floats from one block of it to the next
+  bool has_h;           // false: h is zero
+
+  int64_t width() const { return blocks_of(a.units) * kBlock; }
+  // (B, width) of the step before and of this one; dropped has four of them.
+  float* states(int64_t step) const { return scratch.states + step % 2 * a.batch * width(); }
+  float* dropped(int64_t step) const {
+    return scratch.dropped + step % 2 * kGates * a.batch * width();
+  }
+};
+
+// Writes kLanes units of h, with their dropout, as a left factor in bfloat16.
+LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
+                                  int64_t row, int64_t unit, Vector h) {
+  const int64_t H = a.units, B = a.batch, width = pad_depth(H);
+  for (int64_t g = 0; g < ForwardScratch::state_gates(a); ++g) {
+    const Vector factor =
+        a.h_dropout ? load_n(a.h_dropout + (g * B + row) * H + unit, H - unit) : splat(1.0f);
+    store_bfloat16(states + (g * B + place) * width + unit, h * factor);
+  }
+}
+
+// From z to the new state, for one block of units. What is the same for all rows is worked out once:
+// at small sizes the addresses would cost as much as the cell.
+struct CellForward {
+  const ForwardStep& step;
+  const longshort_lstm& a;
+  const int64_t first, block, unit, width, row_stride;
+  const bool masks, saves, drops;
+  float *running, *gates, *cells, *hs;
+  const float* previous;
+  float* next;
+
+  LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t its_block)
+      : step(now),
+        a(now.a),
+        first(place),
+        block(its_block),
+        unit(block * kBlock),
+        width(now.width()),
+        row_stride(a.time * a.hs_stride),
+        masks(a.mask),
+        saves(a.gates),
+        drops(rounds(a) || now.scratch.dropped) {
+    const Steps& steps = now.scratch.steps;
+    const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
+    running = now.scratch.cells + (block * a.batch + place) * kBlock;
+    previous = now.states(now.s) + place * width + unit;
+    next = now.states(now.s + 1) + place * width + unit;
+    gates = saves ? a.gates + entry * kTile : nullptr;
+    cells = saves ? a.cells + entry * kBlock : nullptr;
+    hs = a.hs ? a.hs + time_of(a, now.s) * a.hs_stride + unit : nullptr;
+  }
+
+  // The tile's row r.
+  LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4]) const {
+    const int64_t row = step.scratch.steps.row[first + r];
+    const Cell cell = make_cell(z, load(running + r * kBlock));
+    Vector c = cell.c, h = cell.h;
+    if (masks && masked(a, row, step.s)) {
+      c = load(running + r * kBlock);
+      h = load(previous + r * width);
+    }
+    store(running + r * kBlock, c);
+    store(next + r * width, h);
+    if (hs) store_n(hs + row * row_stride, h, a.units - unit);
+    if (saves) {
+      store(gates + r * kTile, cell.i);
+      store(gates + r * kTile + kBlock, cell.f);
+      store(gates + r * kTile + 2 * kBlock, cell.g);
+      store(gates + r * kTile + 3 * kBlock, cell.o);
+      store(cells + r * kBlock, c);
+    }
+    if (drops) drop_state(first + r, row, h);
+  }
+
+  // h with its dropout, where the next step's product reads it.
+  void drop_state(int64_t place, int64_t row, Vector h) const {
+    const int64_t H = a.units, B = a.batch;
+    if (rounds(a)) {
+      round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
+      return;
+    }
+    float* dropped = step.dropped(step.s + 1) + place * width + unit;
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      const Vector factor = load_n(a.h_dropout + (gate * B + row) * H + unit, H - unit);
+      store(dropped + gate * B * width, h * factor);
+    }
+  }
+};
+
+}  // namespace
