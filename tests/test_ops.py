@@ -266,7 +266,7 @@ def test_environment_variables():
     out = run_python(code, LONGSHORT_ISA="portable", LONGSHORT_NUM_THREADS="1").stdout
     assert out == "portable 1\n"
     failed = run_python(code, LONGSHORT_ISA="mmx").stderr
-    assert "LONGSHORT_ISA=mmx: unknown instruction set. Choose avx512" in failed
+    assert "LONGSHORT_ISA=mmx: unknown instruction set. Choose amx" in failed
     failed = run_python(code, LONGSHORT_NUM_THREADS="many").stderr
     assert "LONGSHORT_NUM_THREADS=many: the number of threads must be" in failed
 
