@@ -189,9 +189,16 @@ def lstm_backward(
     dhs = np.asarray(dhs, np.float64)
     dh, dc = np.asarray(dh_last, np.float64), np.asarray(dc_last, np.float64)
     dx, dW, dU = (np.zeros_like(v) for v in (a.x, a.kernel, a.recurrent))
-    db, dpeephole = np.zeros_like(a.bias), np.zeros_like(a.peephole)
-    optional: list[Any] = [a.projection, a.gains, a.norm_cell]
-    dprojection, dgains, dnorm = [None if v is None else np.zeros_like(v) for v in optional]
+    db = np.zeros_like(a.bias)
+    own: dict[str, Any] = {}  # gradients of what only some variants have
+    for name, value in (
+        ("peephole", None if inputs.peephole is None else a.peephole),
+        ("projection", a.projection),
+        ("norm_gains", a.gains),
+        ("norm_cell", a.norm_cell),
+    ):
+        if value is not None:
+            own[name] = np.zeros_like(value)
     for s in reversed(range(len(outputs.steps))):
         step = outputs.steps[s]
         c_, (stays_h, stays_c, factors) = step.c_before, step.stays
@@ -201,13 +208,13 @@ def lstm_backward(
 
         dm = dh_now = dh_now * (1 - stays_h)
         if a.projection is not None:
-            dprojection += (step.o * step.out).T @ dh_now
+            own["projection"] += (step.o * step.out).T @ dh_now
             dm = dh_now @ a.projection.T
         dout = dm * step.o * a.dA(step.out)
         if step.norms is not None:
-            dnorm[1] += dout.sum(0)
+            dbias = dout.sum(0)
             dout, dgain = step.norms[2].backward(dout)
-            dnorm[0] += dgain
+            own["norm_cell"] += dgain, dbias
         dz_o = dm * step.out * a.dR(step.o)
         dc_now = dc_now * (1 - stays_c) + dout + dz_o * a.peephole[-1]
         dc_now = dc_now * (np.abs(step.unclipped) <= a.clip)
@@ -220,29 +227,26 @@ def lstm_backward(
             dz_i = di * a.dR(step.i)
             dc = dc + dz_i * a.peephole[0]
             dz, peeped = [dz_i, *dz], [dz_i * c_, *peeped]
-        dpeephole += np.sum(peeped, 1)
+        if "peephole" in own:
+            own["peephole"] += np.sum(peeped, 1)
 
         dzx = dzh = np.concatenate(dz, 1)
         db += dzx.sum(0)
         if step.norms is not None:
             dzx, dgain_x = step.norms[0].backward(dzx)
             dzh, dgain_h = step.norms[1].backward(dzh)
-            dgains += dgain_x, dgain_h
+            own["norm_gains"] += dgain_x, dgain_h
         dx[:, s], more = a.product_backward(dzx, a.x[:, s], a.x_dropout, a.kernel)
         dW += more
         dh_before, more = a.product_backward(dzh, step.h_before, a.h_dropout, a.recurrent)
         dU += more
         dh = dh + dh_before
-    gradients = {
+    return {
         "x": dx[:, ::-1] if inputs.reverse else dx,
         "kernel": dW.reshape(len(dW), -1),
         "recurrent_kernel": dU.reshape(len(dU), -1),
         "bias": db,
         "h0": dh,
         "c0": dc,
-        "peephole": None if inputs.peephole is None else dpeephole,
-        "projection": dprojection,
-        "norm_gains": dgains,
-        "norm_cell": dnorm,
+        **own,
     }
-    return {name: value for name, value in gradients.items() if value is not None}
