@@ -35,6 +35,27 @@ def lstm(
     return ops.transpose(hs, (1, 0, 2)), h, c
 
 
+def trace(
+    inputs: LSTMInputs, activation: Function, recurrent_activation: Function
+) -> dict[str, Tensor]:
+    """Gates i, f, g, o and states c, h of each step, (B, T, H) and h (B, T, P), as processed.
+
+    Gates of a masked step are zeros.
+    """
+    layer = _Layer(inputs, activation, recurrent_activation)
+
+    def step(state: list[Tensor], now: dict[str, Tensor]) -> tuple[Any, Any]:
+        h, c, gates = layer.step(state[-1], state[-2], now)
+        if "keep" in now:
+            gates = [ops.where(now["keep"], gate, 0.0) for gate in gates]
+        return [*gates, c, h], [*gates, c, h]  # of one structure: as in `lstm`
+
+    h, c = layer.initial()
+    _, steps = ops.scan(step, [*[ops.zeros_like(c)] * 4, c, h], layer.steps())
+    arrays = [ops.transpose(array, (1, 0, 2)) for array in steps]
+    return dict(zip(("i", "f", "g", "o", "c", "h"), arrays, strict=True))
+
+
 class _Layer:
     """A layer at one batch: what all steps share, and the step itself.
 
