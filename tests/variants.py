@@ -57,3 +57,24 @@ def variant_arguments(
     arrays = {name: value.astype("f4") for name, value in arrays.items() if value is not None}
     key = {"noise_key": rng.integers(2**32, size=2, dtype=np.uint32), "first_step": 3}
     return arrays | given | {"coupled": coupled} | (key if training else {})
+
+
+def _together(names):
+    return all(pair in PAIRS for pair in itertools.combinations(names, 2))
+
+
+def _several():
+    """Few sets of options in which each pair of PAIRS occurs: where a call takes long."""
+    sets = [names for names in itertools.combinations(OPTIONS, 7) if _together(names)]
+    left, chosen = set(PAIRS), []
+    while left:
+        best = max(sets, key=lambda names: len(left & set(itertools.combinations(names, 2))))
+        chosen.append(best)
+        left -= set(itertools.combinations(best, 2))
+    return chosen
+
+
+SEVERAL = [
+    *_several(),
+    ("peephole", "projection", "layer_norm", "cell_clip", "zoneout", "update_dropout"),
+]
