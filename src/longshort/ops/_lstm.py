@@ -12,7 +12,7 @@ from keras import ops
 
 from longshort._errors import DataError, PathWarning
 from longshort.ops import _keras, _library
-from longshort.ops._inputs import LSTMInputs, fits
+from longshort.ops._inputs import ARRAYS, LSTMInputs, fits
 
 Tensor = Any
 
@@ -210,8 +210,7 @@ def lstm(
             2017); without `noise_key`, as outside training, the mean of staying and changing.
             `update_dropout`: the rate at which a value of g is dropped at a step (Semeniuta et
             al. 2016); without `noise_key` none is.
-            `noise_key`: two uint32, which make the noise of this call. The paths make different
-            noise of the same distribution.
+            `noise_key`: two uint32, which make the noise of this call, the same on both paths.
             `first_step`: how many steps were processed before this call, for the noise of a
             sequence that is cut into several calls.
 
@@ -271,14 +270,37 @@ def lstm_both(
 
     Returns:
         What `lstm` returns, for each direction.
+
+    Raises:
+        DataError: As `lstm`; settings or absent arrays that differ between the directions.
     """
     from longshort.ops import _jax
 
     calls = [_Call.of(**forward), _Call.of(**backward)]
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
+    different = _differences(*(call.inputs for call in calls))
+    if different:
+        raise DataError(
+            "lstm_both: expected the same settings in both directions, and the same arrays given, "
+            f"got others for {', '.join(different)}."
+        )
     results = _jax.run(*(call.inputs for call in calls), sequences=return_sequences)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
+
+
+def _differences(forward: LSTMInputs, backward: LSTMInputs) -> list[str]:
+    """Names of settings, and of arrays of which only one is given, that differ."""
+    own = ("reverse", "first_step")  # these may
+    return [
+        name
+        for name, value in vars(forward).items()
+        if name not in own
+        and (
+            (value is None) != (getattr(backward, name) is None)
+            or (name not in ARRAYS and value != getattr(backward, name))
+        )
+    ]
 
 
 class _Call(NamedTuple):
