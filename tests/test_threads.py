@@ -19,6 +19,7 @@ import longshort
 from longshort._errors import KernelError
 from longshort.ops import _library as library
 from longshort.ops._inputs import LSTMInputs
+from variants import variant_arguments
 
 needs_kernels = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -45,7 +46,13 @@ def alone(name, **environment):
     assert result.returncode == 0, result.stdout
 
 
-def problem(sizes, seed=0, options=False):
+VARIANTS = (  # that have numbers of their own for each row, or sums over the rows
+    dict(peephole=True, coupled=True, zoneout=(0.2, 0.3), training=True),
+    dict(peephole=True, cell_clip=0.5, update_dropout=0.3, training=True),
+)
+
+
+def problem(sizes, seed=0, options=False, **variant):
     B, T, D, H = sizes
     rng = np.random.default_rng(seed)
 
@@ -56,6 +63,8 @@ def problem(sizes, seed=0, options=False):
     if not options:
         return LSTMInputs(*inputs)
     mask = rng.random((B, T)) < 0.8
+    if variant:
+        return LSTMInputs(inputs[0], mask=mask, **variant_arguments(rng, B, T, D, H, **variant))
     return LSTMInputs(
         *inputs,
         normal(4 * H),
@@ -88,6 +97,11 @@ def any_number_of_threads():
     before = count_threads()
     problems = [
         problem(sizes, options=options) for sizes in (BY_ROWS, BY_UNITS) for options in (0, 1)
+    ]
+    problems += [
+        problem(sizes, options=True, **variant)
+        for sizes in (BY_ROWS, BY_UNITS)
+        for variant in VARIANTS
     ]
     library.set_num_threads(1)
     expected = [everything(inputs) for inputs in problems]

@@ -1,10 +1,11 @@
 """Keras layers on the fused kernels, and the Keras names that every model needs."""
 
 from keras import Sequential
-from keras.layers import Dense, LSTMCell
+from keras.layers import Dense
 
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
+from longshort.layers._cell import LSTMCell
 from longshort.layers._lstm import LSTM
 
 __all__ = ["LSTM", "Bidirectional", "Dense", "LSTMCell", "Sequential", "accelerate", "to_keras"]

@@ -6,6 +6,7 @@ import keras
 
 from longshort._errors import DataError
 from longshort.layers._bidirectional import Bidirectional
+from longshort.layers._cell import LSTMCell
 from longshort.layers._lstm import LSTM
 
 
@@ -28,7 +29,7 @@ def accelerate(model: keras.Model) -> keras.Model:
     >>> type(longshort.accelerate(model).layers[0])
     <class 'longshort.layers._lstm.LSTM'>
     """
-    return _exchange(model, {plain: fused for fused, plain in _PLAIN.items()})
+    return _exchange(model, {keras.layers.LSTM: LSTM, keras.layers.Bidirectional: Bidirectional})
 
 
 def to_keras(model: keras.Model) -> keras.Model:
@@ -42,14 +43,38 @@ def to_keras(model: keras.Model) -> keras.Model:
     Returns:
         The same model.
 
+    Raises:
+        DataError: Not a Keras model, or one with layers whose options Keras does not have
+            (`peephole` and the others of `longshort.layers.LSTM`); nothing is changed then.
+
     >>> model = keras.Sequential([keras.Input((5, 3)), longshort.layers.LSTM(4)])
     >>> type(longshort.to_keras(model).layers[0]).__module__
     'keras.src.layers.rnn.lstm'
     """
-    return _exchange(model, _PLAIN)
+    classes: dict[type, type] = {
+        LSTM: keras.layers.LSTM,
+        LSTMCell: keras.layers.LSTMCell,
+        Bidirectional: keras.layers.Bidirectional,
+    }
+    _refuse_variants(model)
+    return _exchange(model, classes)
 
 
-_PLAIN: dict[type, type] = {LSTM: keras.layers.LSTM, Bidirectional: keras.layers.Bidirectional}
+def _refuse_variants(model: keras.Model) -> None:
+    layers = model._flatten_layers() if isinstance(model, keras.layers.Layer) else []
+    found = [layer for layer in layers if isinstance(layer, (LSTM, LSTMCell))]
+    inner = [layer.cell for layer in found if isinstance(layer, LSTM)]
+    faults = {
+        f"{layer.name} with {', '.join(layer.variant.config())}"
+        for layer in found
+        if layer.variant.config() and not any(layer is cell for cell in inner)
+    }
+    if faults:
+        raise DataError(
+            "to_keras: expected LSTMs with the options of keras.layers.LSTM only, got "
+            f"{'; '.join(sorted(faults))}. Keras has no layer for these: save the model as it is "
+            "and load it where longshort is imported."
+        )
 
 
 def _exchange(model: keras.Model, classes: dict[type, type]) -> keras.Model:

@@ -68,9 +68,16 @@ class Bidirectional(keras.layers.Bidirectional):
             and forward.path.name == backward.path.name == "kernel"
             and not (forward.recompute or backward.recompute)
             and not forward.go_backwards
+            and forward.variant == backward.variant
             and all(
                 getattr(forward.cell, name) == getattr(backward.cell, name)
-                for name in ("units", "use_bias", "implementation")
+                for name in (
+                    "units",
+                    "use_bias",
+                    "implementation",
+                    "activation",
+                    "recurrent_activation",
+                )
             )
             and all(
                 bool(getattr(forward.cell, name)) == bool(getattr(backward.cell, name))

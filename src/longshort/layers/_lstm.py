@@ -8,7 +8,10 @@ import keras
 from keras import ops
 
 from longshort._errors import DataError
+from longshort.layers._cell import LSTMCell, call_arguments
+from longshort.layers._variant import Variant
 from longshort.ops import Path, choose_path, lstm
+from longshort.ops._trace import trace
 
 Tensor = Any
 
@@ -53,14 +56,33 @@ class LSTM(keras.layers.LSTM):
     _results: Any = None  # of a loop that Bidirectional has run already
 
     def __init__(self, units: int, *args: Any, recompute: bool = False, **kwargs: Any) -> None:
+        variant = Variant.take_from(kwargs, "LSTM")
+        implementation = kwargs.get("implementation", 2)
         super().__init__(units, *args, **kwargs)
+        if variant.config():
+            cell = LSTMCell.of(self.cell, variant, implementation)
+            del self.cell  # so that Keras does not track both
+            self.cell = cell
+            self.state_size = list(cell.state_size)
+            self.use_cudnn = False  # which knows no variants
         self.recompute = recompute
         self.input_spec = None  # our own check says more than Keras' on the number of axes
 
     @property
+    def variant(self) -> Variant:
+        """The options that Keras' own layer does not have."""
+        return self.cell.variant if isinstance(self.cell, LSTMCell) else Variant()
+
+    @property
     def path(self) -> Path:
         """The path that this layer's calls take, and why."""
-        return choose_path(self.activation, self.recurrent_activation, self.compute_dtype)
+        return choose_path(
+            self.activation,
+            self.recurrent_activation,
+            self.compute_dtype,
+            projection=bool(self.variant.projection),
+            layer_norm=self.variant.layer_norm,
+        )
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Create the weights for inputs of shape (batch, time, features)."""
@@ -90,8 +112,6 @@ class LSTM(keras.layers.LSTM):
             hs, h, c = lstm(
                 **self.op_arguments(sequences, initial_state, mask, training),
                 return_sequences=self.return_sequences,
-                activation=self.cell.activation,
-                recurrent_activation=self.cell.recurrent_activation,
                 recompute=self.recompute,
             )
         last = h
@@ -103,35 +123,48 @@ class LSTM(keras.layers.LSTM):
             hs = None if hs is None else hs * mask[:, :, None]
         return last, (last if hs is None else hs), [h, c]
 
+    def trace(
+        self, sequences: Tensor, mask: Tensor | None = None, initial_state: Any = None
+    ) -> dict[str, Tensor]:
+        """What goes on inside: the gates and states of every step, outside training.
+
+        Computed in `keras.ops`, on any backend, whatever path the calls of the layer take.
+
+        Args:
+            sequences: Inputs, shape (B, T, D).
+            mask: As in a call.
+            initial_state: As in a call.
+
+        Returns:
+            `i`, `f`, `g`, `o`, `c` of shape (B, T, H) and `h` (B, T, P), in the order in which the
+            steps are processed (from the end with `go_backwards`). `c` and `h` are what the step
+            hands on; at a masked step they are those of the step before, and the gates are zeros.
+
+        >>> layer = longshort.layers.LSTM(4)
+        >>> gates = layer.trace(np.zeros((2, 5, 3), "float32"))
+        >>> list(gates), gates["f"].shape
+        (['i', 'f', 'g', 'o', 'c', 'h'], (2, 5, 4))
+        """
+        sequences = ops.convert_to_tensor(sequences, self.compute_dtype)
+        if not self.built:
+            self.build(sequences.shape)
+        _check_shape(sequences.shape, self.cell.kernel.shape[0])
+        if initial_state is None:
+            batch = ops.shape(sequences)[0]
+            initial_state = self.states if self.stateful else self.get_initial_state(batch)
+        return trace(**self.op_arguments(sequences, initial_state, mask, training=False))
+
     def op_arguments(
         self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool
     ) -> dict[str, Any]:
-        """Arguments of `longshort.ops.lstm`, from `x` to `reverse`, for a call of this layer."""
-        cell = self.cell
-        x_dropout = h_dropout = None
-        if training and 0.0 < cell.dropout < 1.0:
-            x_dropout = cell.get_dropout_mask(sequences[:, 0, :])
-            if not isinstance(x_dropout, list):  # one mask for all gates: it belongs to x
-                sequences = sequences * x_dropout[:, None, :]
-                x_dropout = None
-        if training and 0.0 < cell.recurrent_dropout < 1.0:
-            h_dropout = cell.get_recurrent_dropout_mask(initial_state[0])
-        return {
-            "x": sequences,
-            "kernel": cell.kernel,
-            "recurrent_kernel": cell.recurrent_kernel,
-            "bias": cell.bias,
-            "mask": mask,
-            "initial_state": list(initial_state),
-            "x_dropout": None if x_dropout is None else ops.stack(x_dropout),
-            "h_dropout": None if h_dropout is None else ops.stack(h_dropout),
-            "reverse": self.go_backwards,
-        }
+        """Arguments of `longshort.ops.lstm` for a call of this layer."""
+        arguments = call_arguments(self.cell, sequences, initial_state, training)
+        return arguments | {"mask": mask, "reverse": self.go_backwards}
 
     def get_config(self) -> dict[str, Any]:
-        """The config of `keras.layers.LSTM`, and `recompute` where it is set."""
-        config = super().get_config()
-        return config | {"recompute": True} if self.recompute else config
+        """The config of `keras.layers.LSTM`, and the options of this class that are set."""
+        own = {"recompute": True} if self.recompute else {}
+        return super().get_config() | self.variant.config() | own
 
 
 def _check_shape(shape: Any, features: int | None) -> None:
