@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MUTATIONS = [  # file, what is there, what is put there, the tests that must notice
     ("vector.h", "0.133803713f", "0.1337f", "kernels"),
     ("vector.h", "1.61712660e-3f", "1.62e-3f", "kernels"),
-    ("tile.h", "left.row[r][n * left.gate]", "left.row[r][0 * left.gate]", "kernels"),
+    ("tile.h", "k * left.step + n * left.gate]", "k * left.step]", "kernels"),
     (
         "tile.h",
         "mul_add(cell.f, c_prev, cell.i * cell.g)",
@@ -51,8 +51,8 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("steps.h", "a.time - 1 - s : s", "s : s", "kernels"),
     ("steps.cpp", "grows ? at[s + 1] : at[T - s]", "at[T - s]", "kernels"),
     ("steps.cpp", "grows ? span.begin : T - span.end", "T - span.end", "kernels"),
-    ("cell_forward.h", "      c = load(running + r * kBlock);\n", "", "kernels"),
-    ("cell_forward.h", "      h = load(previous + r * width);\n", "", "kernels"),
+    ("cell_forward.h", "skipped ? load(running + r * kBlock) : cell.c", "cell.c", "kernels"),
+    ("cell_forward.h", "if (skipped) h = load(previous + r * width);", "", "kernels"),
     (
         "cell_forward.h",
         "store(dropped + gate * B * width, h * factor)",
@@ -62,14 +62,14 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("forward.h", "+ unit, h * factor);\n        }", "+ unit, h);\n        }", "kernels"),
     (
         "forward.h",
-        "fill_skipped(a, row, Range{end, a.time}, unit, width, state + unit);",
+        "fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), state);",
         "",
         "kernels",
     ),
     (
         "forward.h",
-        "fill_skipped(a, row, Range{0, scratch.steps.begin[place]}",
-        "fill_skipped(a, row, Range{0, 0}",
+        "fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);",
+        "",
         "kernels",
     ),
     ("ahead.h", "row[place++] * T + time_of(a, s)) * D", "row[place++] * T + s) * D", "kernels"),
@@ -78,7 +78,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("backward.h", "store(running, dc * f)", "store(running, dc)", "kernels"),
     ("backward.h", "row[place], s + 1)) dh", "row[place], s)) dh", "kernels"),
     ("backward.h", "Range{scratch.steps.end[place], a.time}", "Range{a.time, a.time}", "kernels"),
-    ("backward.h", "Range{0, scratch.steps.begin[place]}", "Range{0, 0}", "kernels"),
+    ("backward.h", "sum_skipped(a, row, before", "sum_skipped(a, row, Range{0, 0}", "kernels"),
     ("backward.h", "if (a.dh0) products(now, after, true);", "", "kernels"),
     (
         "transposed.h",
