@@ -6,14 +6,17 @@ namespace {
 
 struct BackwardScratch {
   const Steps& steps;
+  const bool varied;  // whether the cell is a variant's
   float* weights;  // packed U^T, in float32 or in bfloat16
   float* dc;       // (P, B, kLanes) by places, the running gradient of c
   float* dh;       // (B, P kLanes) by places, the gradient of h that passes a step unchanged
   float* rows;     // (2, B, P, 4, kLanes) by places, dz of the step done last and of this one;
                    // in bfloat16 (2, B, 4, padded H)
+  float* peephole; // (P, B, 3, kLanes) by places, the gradients of their weights, or null
   int64_t size;
 
-  BackwardScratch(const longshort_lstm& a, const Steps& made, float* data) : steps(made) {
+  BackwardScratch(const longshort_lstm& a, const Steps& made, float* data)
+      : steps(made), varied(::varied(a)) {
     const int64_t P = blocks_of(a.units);
     Taker taker{data, 0};
     weights = taker.take(rounds(a) ? halved(transposed_at(a.units, P))
@@ -22,6 +25,7 @@ struct BackwardScratch {
     dh = taker.take(P * a.batch * kBlock);
     rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
                                  : 2 * P * a.batch * kTile);
+    peephole = taker.take(a.dpeephole ? P * a.batch * 3 * kBlock : 0);
     size = taker.used;
   }
   float* rows_at(const longshort_lstm& a, int64_t s, int64_t place) const {
@@ -37,9 +41,13 @@ struct BackwardScratch {
   float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dh + (place * blocks_of(a.units) + block) * kBlock;
   }
+  float* peephole_at(const longshort_lstm& a, int64_t place, int64_t block) const {
+    return peephole + (block * a.batch + place) * 3 * kBlock;
+  }
 };
 
 // Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
+template <bool Varied>
 LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
                                     int64_t s, int64_t place, int64_t block, Vector dh) {
   const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
@@ -71,8 +79,20 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   } else if (a.c0) {
     c_prev = load_n(a.c0 + row * H + unit, H - unit);
   }
-  const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
   float* running = scratch.dc + (block * B + place) * kBlock;
+  if (Varied) {
+    const Cell cell{i, f, g, o, {}, {}};
+    const auto d = VariedCell(a, s, block).backward(row, cell, c_prev, dh, load(running));
+    for (int n = 0; n < 4; ++n) put(n, d.z[n]);
+    store(running, d.c);
+    store(scratch.dh_at(a, place, block), d.h);
+    for (int n = 0; scratch.peephole && n < 3; ++n) {
+      float* sum = scratch.peephole_at(a, place, block) + n * kBlock;
+      store(sum, load(sum) + d.peephole[n]);
+    }
+    return;
+  }
+  const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
   const Vector dc = mul_add(dh * o, mul_add(-tanh_c, tanh_c, one), load(running));
   put(0, dc * g * i * (one - i));
   put(1, dc * c_prev * f * (one - f));
@@ -98,21 +118,40 @@ LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScra
 // A row's last step: what arrives is the gradient of h_last and of what was copied from it.
 inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                          int64_t place, int64_t block) {
-  cell_backward(a, scratch, s, place, block, load(scratch.dh_at(a, place, block)));
+  const Vector dh = load(scratch.dh_at(a, place, block));
+  if (scratch.varied) {
+    cell_backward<true>(a, scratch, s, place, block, dh);
+  } else {
+    cell_backward<false>(a, scratch, s, place, block, dh);
+  }
 }
 
 // What to do with the product of dz of step s + 1: the gradient of h at s, or, before a row's first
-// step (`leaves`), of h0. What a masked step has passed on is part of it.
+// step (`leaves`), of h0. What a masked step, or zoneout, has passed on is part of it.
+template <bool Varied = false>
 LONGSHORT_INLINE void pass_backward(const longshort_lstm& a, const BackwardScratch& scratch,
                                     int64_t s, int64_t place, int64_t block, Vector dh,
                                     bool leaves) {
   float* kept = scratch.dh_at(a, place, block);
-  if (masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
+  if (Varied || masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
   if (leaves) {
     store(kept, dh);
   } else {
-    cell_backward(a, scratch, s, place, block, dh);
+    cell_backward<Varied>(a, scratch, s, place, block, dh);
   }
+}
+
+// The same for the LSTM's variants, for some places and blocks, from products (places, stride).
+__attribute__((noinline)) inline void pass_varied(const longshort_lstm& a,
+                                                  const BackwardScratch& scratch, int64_t s,
+                                                  Range places, Range blocks, const float* products,
+                                                  int64_t stride, bool leaves) {
+  for (int64_t block = blocks.begin; block < blocks.end; ++block)
+    for (int64_t place = places.begin; place < places.end; ++place)
+      pass_backward<true>(a, scratch, s, place, block,
+                          load(products + (place - places.begin) * stride +
+                               (block - blocks.begin) * kBlock),
+                          leaves);
 }
 
 // The gradient of h of R places at step s, from dz of step s + 1.
@@ -129,6 +168,14 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
                          scratch.weights + transposed_at(H, block, Gated), factors);
+  if (scratch.varied) {
+    alignas(64) float products[R * N * kBlock];
+    for (int r = 0; r < R; ++r)
+      for (int n = 0; n < N; ++n) store(products + (r * N + n) * kBlock, product.sum[r][n]);
+    pass_varied(a, scratch, s, Range{place, place + R}, Range{block, block + N}, products,
+                N * kBlock, leaves);
+    return;
+  }
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n)
       pass_backward(a, scratch, s, place + r, block + n, product.sum[r][n], leaves);
@@ -160,8 +207,15 @@ void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int
         const float* factors = a.h_dropout + scratch.steps.row[places.begin + r] * H + unit;
         dh = weigh_gates(sum, factors, B * H, H - unit);
       }
-      pass_backward(a, scratch, s, places.begin + r, block + n, dh, leaves);
+      if (scratch.varied) {
+        store(sums + r * kTile + n * kBlock, dh);
+      } else {
+        pass_backward(a, scratch, s, places.begin + r, block + n, dh, leaves);
+      }
     }
+    if (scratch.varied)
+      pass_varied(a, scratch, s, places, Range{block + n, block + n + 1}, sums + n * kBlock, kTile,
+                  leaves);
   }
 }
 
@@ -185,6 +239,8 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
       store(scratch.dh_at(a, place, block), dh);
       const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, width) : Vector{};
       store(scratch.dc + (block * B + place) * kBlock, dc);
+      for (int n = 0; scratch.peephole && n < 3; ++n)
+        store(scratch.peephole_at(a, place, block) + n * kBlock, Vector{});
     }
     const bool last = blocks.end == blocks_of(H);
     for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
@@ -208,6 +264,16 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
       if (a.dc0)
         store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), width);
     }
+  }
+}
+
+// The gradients of the peephole weights: the places' sums, added up in their order.
+inline void sum_peephole(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
+  for (int64_t n = 0; n < 3; ++n) {
+    Vector sum = {};
+    for (int64_t place = 0; place < a.batch; ++place)
+      sum += load(scratch.peephole_at(a, place, block) + n * kBlock);
+    store_n(a.dpeephole + n * a.units + block * kBlock, sum, a.units - block * kBlock);
   }
 }
 
@@ -268,6 +334,11 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
   }
   for_places(plan, team.index, B, 0, B,
              [&](Range places) { finish_backward(a, scratch, places, blocks); });
+  if (a.dpeephole) {
+    team.wait();
+    for (int64_t block = team.index; block < P; block += team.size)
+      sum_peephole(a, scratch, block);
+  }
   end_products();
 }
 

@@ -3,6 +3,7 @@
 #include "bfloat16.h"
 #include "pool.h"
 #include "steps.h"
+#include "varied_cell.h"
 
 namespace {
 
@@ -31,6 +32,7 @@ struct Taker {
 // the step that is read and the step that is written.
 struct ForwardScratch {
   const Steps& steps;
+  const bool varied;  // whether the cell is a variant's
   float* weights;  // (P, D + H, 4, kLanes); in bfloat16 D and H padded
   float* bias;     // (P, 4, kLanes)
   float* cells;    // (P, B, kLanes), the running c
@@ -43,7 +45,7 @@ struct ForwardScratch {
   int64_t size;
 
   ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
-      : steps(made) {
+      : steps(made), varied(::varied(a)) {
     const int64_t P = blocks_of(a.units), width = P * kBlock, B = a.batch;
     const int64_t D16 = pad_depth(a.features), H16 = pad_depth(a.units);
     Taker taker{data, 0};
@@ -140,8 +142,10 @@ struct CellForward {
 
   // The tile's row r.
   LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4]) const {
+    keep(r, make_cell(z, load(running + r * kBlock)));
+  }
+  LONGSHORT_INLINE void keep(int64_t r, const Cell& cell) const {
     const int64_t row = step.scratch.steps.row[first + r];
-    const Cell cell = make_cell(z, load(running + r * kBlock));
     Vector c = cell.c, h = cell.h;
     if (masks && masked(a, row, step.s)) {
       c = load(running + r * kBlock);
@@ -174,5 +178,19 @@ struct CellForward {
     }
   }
 };
+
+// The same for the LSTM's variants, from sums (rows, 4, kLanes) in memory. Not inlined: the plain
+// cell's registers are its own.
+__attribute__((noinline)) inline void varied_rows(const ForwardStep& step, Range places,
+                                                  int64_t block, const float* sums) {
+  const CellForward cell(step, places.begin, block);
+  const VariedCell varied(step.a, step.s, block);
+  for (int64_t r = 0; r < places.size(); ++r) {
+    const int64_t row = step.scratch.steps.row[places.begin + r];
+    Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * kBlock));
+    made.h = varied.zone_state(row, load(cell.previous + r * cell.width), made.h);
+    cell.keep(r, made);
+  }
+}
 
 }  // namespace

@@ -38,6 +38,13 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     const int64_t gate = a.h_dropout ? B * width : 0;
     multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, H);
   }
+  if (step.scratch.varied) {
+    alignas(64) float sums[R * kTile];
+    for (int r = 0; r < R; ++r)
+      for (int g = 0; g < 4; ++g) store(sums + r * kTile + g * kBlock, z.sum[r][g]);
+    varied_rows(step, Range{place, place + R}, block, sums);
+    return;
+  }
   const CellForward cell(step, place, block);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) cell(r, z.sum[r]);
@@ -66,11 +73,14 @@ inline void forward_group(const ForwardStep& step, Range places, int64_t block) 
   const CellForward cell(step, places.begin, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     Vector z[4];
-    for (int g = 0; g < 4; ++g)
-      z[g] = load(sums + r * kTile + g * kBlock) +
-             load(step.scratch.bias + block * kTile + g * kBlock);
-    cell(r, z);
+    for (int g = 0; g < 4; ++g) {
+      float* sum = sums + r * kTile + g * kBlock;
+      z[g] = load(sum) + load(step.scratch.bias + block * kTile + g * kBlock);
+      if (step.scratch.varied) store(sum, z[g]);
+    }
+    if (!step.scratch.varied) cell(r, z);
   }
+  if (step.scratch.varied) varied_rows(step, places, block, sums);
 }
 
 // h of all steps of a row that are not computed: those before its first and after its last one.

@@ -89,6 +89,13 @@ const char* check_shape(const longshort_lstm& a) {
   constexpr int64_t limit = (int64_t{1} << 31) - 1;
   if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit)
     return "a dimension is 2^31 - 1 or more";
+  if (a.activation < LONGSHORT_TANH || a.activation > LONGSHORT_LINEAR ||
+      a.recurrent_activation < LONGSHORT_SIGMOID || a.recurrent_activation > LONGSHORT_HARD_SIGMOID)
+    return "an unknown activation";
+  if (!(a.cell_clip >= 0)) return "cell_clip must be above 0, or 0 for none";
+  const auto rate = [](double r) { return r >= 0 && r <= 1; };
+  if (!rate(a.zoneout_h) || !rate(a.zoneout_c) || !rate(a.update_dropout) || a.update_dropout == 1)
+    return "a rate is out of its range";
   if ((a.hs || a.dhs) && a.hs_stride < a.units) return "hs_stride must be at least units";
   return nullptr;
 }
@@ -211,6 +218,7 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
     for (int i = 0; i < count; ++i) {
       copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].units);
       copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].dpeephole, nullptr, 3 * layers[i].units);
     }
     return nullptr;
   }

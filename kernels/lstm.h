@@ -4,6 +4,15 @@
 //   c_t = sigmoid(z_f) c_{t-1} + sigmoid(z_i) tanh(z_c)
 //   h_t = sigmoid(z_o) tanh(c_t)       a masked step copies h and c from the step before
 //
+// and its variants, which compose freely: with s = t - 1, R and A the two activations,
+//
+//   i = R(z_i + p_i c_s), f = R(z_f + p_f c_s)     p: peephole weights (Gers and Schmidhuber 2000)
+//   i = 1 - f                                      where coupled
+//   g = A(z_c) keep / (1 - update_dropout)         keep: of the noise (Semeniuta et al. 2016)
+//   c' = clip(f c_s + i g, -cell_clip, cell_clip)
+//   o = R(z_o + p_o c'), h' = o A(c')
+//   h_t, c_t: of h_s, c_s with the rates of zoneout (Krueger et al. 2017), else of h', c'
+//
 // Axes: B batch, T time, D features, H units, G = 4 gates. Arrays are dense, row-major, float32
 // unless said; "null" marks the pointers that may be null. Outputs are overwritten, never
 // accumulated into, and alias nothing else. Inputs may alias each other.
@@ -32,6 +41,10 @@
 extern "C" {
 #endif
 
+enum longshort_activation { LONGSHORT_TANH, LONGSHORT_RELU, LONGSHORT_SOFTSIGN, LONGSHORT_LINEAR };
+// hard: clip(z / 6 + 1 / 2, 0, 1).
+enum longshort_recurrent_activation { LONGSHORT_SIGMOID, LONGSHORT_HARD_SIGMOID };
+
 struct longshort_lstm {
   int64_t batch, time, features, units;  // B, T, D, H
   int64_t hs_stride;  // floats from one step of hs and dhs to the next: H, or more where h is part
@@ -39,6 +52,14 @@ struct longshort_lstm {
   int32_t reverse;
   int32_t bfloat16;   // 1: the factors of products may be rounded to bfloat16, and are on the sets
                       // with instructions for it; sums, states, gates and all arrays are float32
+
+  // The variant. All zero: the plain LSTM.
+  int32_t coupled;               // 1: i = 1 - f; z_i is not used and its gradient is zero
+  int32_t activation;            // longshort_activation
+  int32_t recurrent_activation;  // longshort_recurrent_activation
+  float cell_clip;               // c' is kept within [-cell_clip, cell_clip]; 0: it is not
+  double zoneout_h, zoneout_c;   // rates from 0 to 1
+  double update_dropout;         // rate from 0 to below 1; without noise nothing is dropped
 
   // Inputs of the layer.
   const float* x;          // (B, T, D)
@@ -50,12 +71,15 @@ struct longshort_lstm {
   const float* c0;         // (B, H), null: zeros
   const float* x_dropout;  // (4, B, D) factors on x, one set a gate, the same at every step; null: ones
   const float* h_dropout;  // (4, B, H) factors on h_{t-1} where it enters z; null: ones
+  const float* peephole;   // (3, H) p_i, p_f, p_o; null: zeros
+  const uint32_t* noise;   // (3) two words of the key and the steps before this call (noise.h); null:
+                           // zoneout takes the rates' mean, nothing is dropped, as outside training
 
   // Forward: outputs. Weight gradient and backward read hs, gates, cells as saved.
   float* hs;      // (B, T, H) with hs_stride, h_t; null in inference when only the last state is wanted
   float* h_last;  // (B, H)
   float* c_last;  // (B, H)
-  float* gates;   // 4 H' T B: i, f, tanh(z_c), o; null in inference
+  float* gates;   // 4 H' T B: i, f, A(z_c), o; null in inference
   float* cells;   // H' T B: c_t; null in inference
 
   // Backward: gradients of the outputs, then what it returns.
@@ -65,6 +89,7 @@ struct longshort_lstm {
   float* dz;             // 4 H' T B: gradient of z; the next two functions read it
   float* dh0;            // (B, H), null: not wanted
   float* dc0;            // (B, H), null: not wanted
+  float* dpeephole;      // (3, H), null: not wanted
 
   // Gradients of the parameters and of the input, each a call of its own so that a caller who
   // needs only one pays for one.
@@ -77,7 +102,8 @@ struct longshort_lstm {
 // Reads the inputs; writes hs, h_last, c_last, gates, cells. gates and cells: both or neither;
 // with them hs must be there too.
 LONGSHORT_API const char* longshort_lstm_forward(const struct longshort_lstm*, int count);
-// Reads recurrent, mask, c0, h_dropout, gates, cells, dhs, dh_last, dc_last; writes dz, dh0, dc0.
+// Reads recurrent, mask, c0, h_dropout, peephole, noise, gates, cells, dhs, dh_last, dc_last; writes
+// dz, dh0, dc0, dpeephole.
 LONGSHORT_API const char* longshort_lstm_backward(const struct longshort_lstm*, int count);
 // Reads x, mask, h0, hs, dz, the dropouts; writes dkernel, drecurrent, dbias.
 LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_lstm*, int count);

@@ -13,20 +13,40 @@ namespace {
 
 using Floats = ffi::Buffer<ffi::F32>;
 using Bools = ffi::Buffer<ffi::PRED>;
+using Words = ffi::Buffer<ffi::U32>;
 using FloatsOut = ffi::Result<Floats>;
+
+// The constants of a call, as `struct longshort_lstm` has them.
+struct Settings {
+  bool reverse, bfloat16, coupled;
+  int64_t activation, recurrent_activation;
+  double cell_clip, zoneout_h, zoneout_c, update_dropout;
+};
+
+}  // namespace
+
+XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(
+    Settings, ::xla::ffi::StructMember<bool>("reverse"),
+    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("coupled"),
+    ::xla::ffi::StructMember<int64_t>("activation"),
+    ::xla::ffi::StructMember<int64_t>("recurrent_activation"),
+    ::xla::ffi::StructMember<double>("cell_clip"), ::xla::ffi::StructMember<double>("zoneout_h"),
+    ::xla::ffi::StructMember<double>("zoneout_c"),
+    ::xla::ffi::StructMember<double>("update_dropout"));
+
+namespace {
 
 // Fills a call. Every array's number of elements is compared with the call's dimensions before a
 // kernel may follow its pointer; the Python side gives the sentence that says which one is wrong.
 class Call {
  public:
   // `recurrent` is (N, H, 4H), or of that shape.
-  Call(const Floats& x, const Floats& recurrent, bool reverse, bool bfloat16)
-      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, reverse,
-             bfloat16) {
+  Call(const Floats& x, const Floats& recurrent, const Settings& settings)
+      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, settings) {
     fits_ = fits_ && x.dimensions().size() == 3 + from(x);
   }
-  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent, bool reverse,
-       bool bfloat16)
+  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent,
+       const Settings& settings)
       : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3) {
     if (count_ < 1 || count_ > 2) {
       fits_ = false;
@@ -39,8 +59,15 @@ class Call {
       a.features = features;
       a.units = axis(recurrent, 1);
       a.hs_stride = count_ * a.units;
-      a.reverse = count_ == 2 ? i == 1 : reverse;
-      a.bfloat16 = bfloat16;
+      a.reverse = count_ == 2 ? i == 1 : settings.reverse;
+      a.bfloat16 = settings.bfloat16;
+      a.coupled = settings.coupled;
+      a.activation = static_cast<int32_t>(settings.activation);
+      a.recurrent_activation = static_cast<int32_t>(settings.recurrent_activation);
+      a.cell_clip = static_cast<float>(settings.cell_clip);
+      a.zoneout_h = settings.zoneout_h;
+      a.zoneout_c = settings.zoneout_c;
+      a.update_dropout = settings.update_dropout;
     }
     const int64_t padded = (axis(recurrent, 1) + 15) / 16 * 16;
     B = batch;
@@ -87,6 +114,7 @@ class Call {
  private:
   static const Floats& array(const Floats& b) { return b; }
   static const Bools& array(const Bools& b) { return b; }
+  static const Words& array(const Words& b) { return b; }
   static const Floats& array(FloatsOut& b) { return *b; }
   // The axis of x after N.
   static size_t from(const Floats& x) { return x.dimensions().size() == 4 ? 1 : 0; }
@@ -115,9 +143,10 @@ class Call {
 };
 
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
-                   Floats c0, Floats x_dropout, Floats h_dropout, FloatsOut hs, FloatsOut h_last,
-                   FloatsOut c_last, FloatsOut gates, FloatsOut cells, bool reverse, bool bfloat16) {
-  Call call(x, recurrent, reverse, bfloat16);
+                   Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole, Words noise,
+                   FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
+                   FloatsOut cells, Settings settings) {
+  Call call(x, recurrent, settings);
   call.give_x(x);
   call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
   call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
@@ -127,6 +156,8 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::c0, c0, call.B * call.H);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
+  call.give(&longshort_lstm::noise, noise, 3);
   call.join(&longshort_lstm::hs, hs);
   call.give(&longshort_lstm::h_last, h_last, call.B * call.H);
   call.give(&longshort_lstm::c_last, c_last, call.B * call.H);
@@ -136,13 +167,15 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
 }
 
 ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
-                    Floats gates, Floats cells, Floats dhs, Floats dh_last, Floats dc_last,
-                    FloatsOut dz, FloatsOut dh0, FloatsOut dc0, bool reverse, bool bfloat16) {
-  Call call(x, recurrent, reverse, bfloat16);
+                    Floats peephole, Words noise, Floats gates, Floats cells, Floats dhs, Floats dh_last, Floats dc_last,
+                    FloatsOut dz, FloatsOut dh0, FloatsOut dc0, FloatsOut dpeephole, Settings settings) {
+  Call call(x, recurrent, settings);
   call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::c0, c0, call.B * call.H);
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
+  call.give(&longshort_lstm::noise, noise, 3);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
   call.join(&longshort_lstm::dhs, dhs);
@@ -151,13 +184,14 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
   call.give(&longshort_lstm::dz, dz, call.gates);
   call.give(&longshort_lstm::dh0, dh0, call.B * call.H);
   call.give(&longshort_lstm::dc0, dc0, call.B * call.H);
+  call.give(&longshort_lstm::dpeephole, dpeephole, 3 * call.H);
   return call.run(longshort_lstm_backward);
 }
 
 ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Floats h_dropout,
                            Floats hs, Floats dz, FloatsOut dkernel, FloatsOut drecurrent,
-                           FloatsOut dbias, bool reverse, bool bfloat16) {
-  Call call(x, *drecurrent, reverse, bfloat16);
+                           FloatsOut dbias, Settings settings) {
+  Call call(x, *drecurrent, settings);
   call.give_x(x);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::h0, h0, call.B * call.H);
@@ -172,10 +206,10 @@ ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Fl
 }
 
 ffi::Error input_gradient(Floats kernel, Floats recurrent, Bools mask, Floats x_dropout, Floats dz,
-                          FloatsOut dx, bool reverse, bool bfloat16) {
+                          FloatsOut dx, Settings settings) {
   const auto dims = dx->dimensions();  // (N, B, T, D)
   if (dims.size() != 4) return ffi::Error::InvalidArgument("longshort: dx must have four axes");
-  Call call(dims[1], dims[2], dims[3], recurrent, reverse, bfloat16);
+  Call call(dims[1], dims[2], dims[3], recurrent, settings);
   call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
@@ -204,13 +238,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Arg<Floats>()   // c0
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // h_dropout
+                                  .Arg<Floats>()   // peephole
+                                  .Arg<Words>()    // noise
                                   .Ret<Floats>()   // hs
                                   .Ret<Floats>()   // h_last
                                   .Ret<Floats>()   // c_last
                                   .Ret<Floats>()   // gates
                                   .Ret<Floats>()   // cells
-                                  .Attr<bool>("reverse")
-                                  .Attr<bool>("bfloat16"));
+                                  .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                               ffi::Ffi::Bind()
@@ -219,6 +254,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Arg<Bools>()    // mask
                                   .Arg<Floats>()   // c0
                                   .Arg<Floats>()   // h_dropout
+                                  .Arg<Floats>()   // peephole
+                                  .Arg<Words>()    // noise
                                   .Arg<Floats>()   // gates
                                   .Arg<Floats>()   // cells
                                   .Arg<Floats>()   // dhs
@@ -227,8 +264,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Ret<Floats>()   // dz
                                   .Ret<Floats>()   // dh0
                                   .Ret<Floats>()   // dc0
-                                  .Attr<bool>("reverse")
-                                  .Attr<bool>("bfloat16"));
+                                  .Ret<Floats>()   // dpeephole
+                                  .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                               ffi::Ffi::Bind()
@@ -242,8 +279,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                                   .Ret<Floats>()   // dkernel
                                   .Ret<Floats>()   // drecurrent
                                   .Ret<Floats>()   // dbias
-                                  .Attr<bool>("reverse")
-                                  .Attr<bool>("bfloat16"));
+                                  .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                               ffi::Ffi::Bind()
@@ -253,5 +289,4 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // dz
                                   .Ret<Floats>()   // dx
-                                  .Attr<bool>("reverse")
-                                  .Attr<bool>("bfloat16"));
+                                  .Attrs<Settings>());

@@ -9,6 +9,7 @@ import pytest
 from longshort._errors import KernelError
 from longshort.ops import _library as library
 from longshort.ops import _reference as reference
+from variants import ALONE, PAIRS, settings, variant_arguments
 
 pytestmark = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
@@ -39,7 +40,7 @@ def make_mask(rng, B, T, kind):
 
 
 def make_inputs(
-    rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False
+    rng, B, T, D, H, *, bias=True, mask=True, states=True, dropout="none", reverse=False, variant=()
 ):
     def normal(*shape):
         return rng.normal(size=shape).astype(np.float32)
@@ -48,24 +49,21 @@ def make_inputs(
         return ((rng.random((4, B, size)) < 0.7) / 0.7).astype(np.float32)
 
     masks = make_mask(rng, B, T, "gaps" if mask is True else mask) if mask else None
+    x, weights = normal(B, T, D), variant_arguments(rng, B, T, D, H, **settings(*variant))
+    absent = {"bias": bias, "h0": states, "c0": states}
     return reference.LSTMInputs(
-        normal(B, T, D),
-        normal(D, 4 * H) / np.sqrt(D),
-        normal(H, 4 * H) / np.sqrt(H),
-        normal(4 * H) if bias else None,
-        masks,
-        normal(B, H) if states else None,
-        normal(B, H) if states else None,
-        factors(D) if dropout in ("x", "both") else None,
-        factors(H) if dropout in ("h", "both") else None,
-        reverse,
+        x,
+        mask=masks,
+        x_dropout=factors(D) if dropout in ("x", "both") else None,
+        h_dropout=factors(len(weights["recurrent_kernel"])) if dropout in ("h", "both") else None,
+        reverse=reverse,
+        **{name: value for name, value in weights.items() if absent.get(name, True)},
     )
 
 
 def arriving(rng, inputs):
-    B, T, _ = inputs.x.shape
-    H = inputs.recurrent_kernel.shape[0]
-    return tuple(rng.normal(size=s).astype(np.float32) for s in ((B, T, H), (B, H), (B, H)))
+    (B, T, _), P, H = inputs.x.shape, inputs.recurrent_kernel.shape[0], inputs.units
+    return tuple(rng.normal(size=s).astype(np.float32) for s in ((B, T, P), (B, P), (B, H)))
 
 
 def assert_matches(inputs, gradients, slack=1.0):
@@ -133,6 +131,49 @@ def test_padding_with_dropout(isa, kind):
     rng = np.random.default_rng(5)
     inputs = make_inputs(rng, 9, 8, 5, 20, mask=kind, dropout="both")
     assert_matches(inputs, arriving(rng, inputs))
+
+
+# The variants: each option alone and all pairs, with all the rest.
+BUILT = [names for names in [*ALONE, *PAIRS] if not {"projection", "layer_norm"} & {*names}]
+
+
+@pytest.mark.parametrize("variant", BUILT, ids="-".join)
+def test_variants(isa, variant):
+    rng = np.random.default_rng(4)
+    inputs = make_inputs(
+        rng, 6, 5, 3, 21, dropout="both", variant=variant, reverse=len(variant) == 2
+    )
+    assert_matches(inputs, arriving(rng, inputs))
+
+
+# All options at once, as many as there are.
+EVERYTHING = [
+    ("peephole", "cell_clip", "softsign", "hard_sigmoid", "zoneout", "update_dropout"),
+    ("peephole", "coupled", "cell_clip", "relu", "expected_zoneout"),
+    ("coupled", "zoneout", "update_dropout"),
+]
+
+
+@pytest.mark.parametrize("variant", EVERYTHING, ids="-".join)
+@pytest.mark.parametrize("sizes", [*SIZES[::2], *RAGGED])
+@pytest.mark.parametrize("kind", ["right", "left", "gaps", None])
+def test_variants_with_padding(isa, variant, sizes, kind):
+    rng = np.random.default_rng(sum(sizes))
+    options = dict(mask=kind, states=kind != "left", bias=kind != "gaps", reverse=kind == "right")
+    inputs = make_inputs(rng, *sizes, variant=variant, **options)
+    assert_matches(inputs, arriving(rng, inputs))
+
+
+# Without kinks, at which a rounded factor can turn a derivative from 0 to 1.
+SMOOTH = [("peephole", "coupled", "softsign", "expected_zoneout"), ("zoneout", "update_dropout")]
+
+
+@pytest.mark.parametrize("variant", SMOOTH, ids="-".join)
+@pytest.mark.parametrize("dropout", ["none", "both"])
+def test_variants_in_bfloat16(isa, variant, dropout):
+    rng = np.random.default_rng(6)
+    inputs = make_inputs(rng, 35, 3, 33, 40, variant=variant, dropout=dropout)
+    assert_matches(replace(inputs, bfloat16=True), arriving(rng, inputs), slack=BFLOAT16 / 16)
 
 
 # Rounding a factor to bfloat16 changes it by up to 2^-9 of itself.

@@ -139,7 +139,7 @@ def test_initial_weights_are_keras():
 
 @pytest.mark.parametrize(
     "options",
-    [dict(activation="relu"), dict(recurrent_activation="hard_sigmoid")],
+    [dict(activation="gelu"), dict(recurrent_activation="tanh")],
 )
 def test_what_the_kernels_cannot_take_is_right_and_warns_once(options, monkeypatch):
     monkeypatch.setattr(_lstm, "_warned", set())

@@ -170,22 +170,25 @@ def test_any_padding_equals_each_sequence_alone(padding, path):
 
 
 def test_path_names_the_reason():
-    assert ops.choose_path(activation="relu").reason == "activation 'relu' is not 'tanh'"
+    reason = "activation 'gelu' is none of tanh, relu, softsign, linear"
+    assert ops.choose_path(activation="gelu").reason == reason
     assert "float64" in ops.choose_path(dtype="float64").reason
-    assert ops.choose_path(recurrent_activation=keras.activations.hard_sigmoid).name == "keras"
+    assert ops.choose_path(recurrent_activation=keras.activations.tanh).name == "keras"
+    assert "no projection" in ops.choose_path(projection=True).reason
+    assert "no layer norm" in ops.choose_path(layer_norm=True).reason
 
 
 def test_leaving_the_fused_path_warns_once(monkeypatch):
     monkeypatch.setattr(_lstm, "_warned", set())
     p = problem()
-    with pytest.warns(PathWarning, match="activation 'relu'"):
-        ops.lstm(*p.values(), activation="relu")
-    ops.lstm(*p.values(), activation="relu")  # warnings are errors: a second one would raise
+    with pytest.warns(PathWarning, match="activation 'gelu'"):
+        ops.lstm(*p.values(), activation="gelu")
+    ops.lstm(*p.values(), activation="gelu")  # warnings are errors: a second one would raise
 
 
 def test_asking_for_a_path_that_cannot_take_the_call():
-    with pytest.raises(DataError, match="cannot take this call: activation 'relu'"):
-        ops.lstm(*problem().values(), activation="relu", path="kernel")
+    with pytest.raises(DataError, match="cannot take this call: activation 'gelu'"):
+        ops.lstm(*problem().values(), activation="gelu", path="kernel")
     with pytest.raises(DataError, match="expected path 'auto', 'kernel' or 'keras', got 'gpu'"):
         ops.lstm(*problem().values(), path="gpu")
 

@@ -36,6 +36,8 @@ class Arguments(NamedTuple):
     c0: Array  # (N, B, H)
     x_dropout: Array  # (N, 4, B, D)
     h_dropout: Array  # (N, 4, B, H)
+    peephole: Array  # (N, 3, H)
+    noise: Array  # (N, 3) uint32: the key's two words, and the steps before this call
 
     def sizes(self) -> tuple[int, int, int, int]:
         """N, B, T, H."""
@@ -50,6 +52,7 @@ class Options(NamedTuple):
     reverse: bool  # of a single direction
     sequences: bool  # whether h of every step is wanted
     bfloat16: bool  # whether the factors of all products are rounded
+    variant: tuple[tuple[str, Any], ...]  # `_library.settings`
 
 
 @functools.cache
@@ -70,7 +73,10 @@ def _ffi_call(
     name: str, results: list[jax.ShapeDtypeStruct], options: Options, *args: Array
 ) -> Any:
     call = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
-    return call(*args, reverse=options.reverse, bfloat16=options.bfloat16)
+    # XLA's attributes have a type: Python's int and float would not say which.
+    types = {int: np.int64, float: np.float64, bool: bool}
+    variant = {word: types[type(value)](value) for word, value in options.variant}
+    return call(*args, reverse=options.reverse, bfloat16=options.bfloat16, **variant)
 
 
 def _no_second_derivative(function: Any) -> Any:
@@ -97,13 +103,15 @@ def _backward(
     N, B, _, H = args.sizes()
     return _ffi_call(
         "backward",
-        _float32(gates.shape, (N, B, H), (N, B, H)),
+        _float32(gates.shape, (N, B, H), (N, B, H), args.peephole.shape),
         options,
         args.x,
         args.recurrent_kernel,
         args.mask,
         args.c0,
         args.h_dropout,
+        args.peephole,
+        args.noise,
         gates,
         cells,
         *arriving,
@@ -155,7 +163,7 @@ def _lstm_forward(args: Arguments, options: Options) -> tuple[Any, Any]:
 
 def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Arguments]:
     args, hs, gates, cells = saved
-    dz, dh0, dc0 = _backward(options, args, gates, cells, *arriving)
+    dz, dh0, dc0, dpeephole = _backward(options, args, gates, cells, *arriving)
     dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz)
     gradients = Arguments(
         _input_gradient(options, args, dz),
@@ -166,6 +174,8 @@ def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Argumen
         dh0 if args.h0.size else jnp.zeros_like(args.h0),
         dc0 if args.c0.size else jnp.zeros_like(args.c0),
         None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+        dpeephole,
         None,  # type: ignore[arg-type]
     )
     return (gradients,)
@@ -186,9 +196,13 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     whole = T - T % length
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(state: tuple[Array, Array], steps: tuple[Array, Array]) -> Any:
-        x, mask = steps
-        hs, h, c = lstm(args._replace(x=x, mask=mask, h0=state[0], c0=state[1]), options)
+    def chunk(state: tuple[Array, Array], steps: tuple[Array, Array, Array]) -> Any:
+        x, mask, before = steps
+        noise = args.noise
+        if noise.size:
+            noise = noise.at[:, 2].add(before)
+        own = args._replace(x=x, mask=mask, h0=state[0], c0=state[1], noise=noise)
+        hs, h, c = lstm(own, options)
         return (h, c), hs
 
     def split(array: Array) -> Array:
@@ -198,12 +212,17 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
 
     def chunks(state: Any) -> tuple[Any, Array]:
         mask = split(args.mask) if args.mask.size else jnp.zeros((whole // length, 0, 0), bool)
-        state, hs = jax.lax.scan(chunk, state, (split(args.x), mask), reverse=options.reverse)
+        before = jnp.arange(0, whole, length, jnp.uint32)
+        if options.reverse:
+            before = jnp.uint32(T - length) - before
+        steps = (split(args.x), mask, before)
+        state, hs = jax.lax.scan(chunk, state, steps, reverse=options.reverse)
         shape = (B, whole, 1, H) if options.sequences else (0,) * 4
         return state, jnp.moveaxis(hs, 0, 1).reshape(shape)
 
     def rest(state: Any) -> tuple[Any, Array]:
-        return chunk(state, (args.x[:, whole:], args.mask[:, whole:]))
+        before = jnp.uint32(0 if options.reverse else whole)
+        return chunk(state, (args.x[:, whole:], args.mask[:, whole:], before))
 
     zeros = jnp.zeros((1, B, H), jnp.float32)
     state = (args.h0 if args.h0.size else zeros, args.c0 if args.c0.size else zeros)
@@ -222,7 +241,9 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
     """
     register()
     alone = directions[0] if len(directions) == 1 else None
-    options = Options(bool(alone and alone.reverse), sequences, directions[0].bfloat16)
+    first = directions[0]
+    variant = tuple(_library.settings(first).items())
+    options = Options(bool(alone and alone.reverse), sequences, first.bfloat16, variant)
 
     def given(name: str, rank: int, dtype: Any = jnp.float32) -> Array:
         values = [getattr(inputs, name) for inputs in directions]
@@ -232,16 +253,30 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
             return jnp.asarray(values[0], dtype)
         return jnp.stack([jnp.asarray(value, dtype) for value in values])
 
+    def with_gate_i(array: Array, axis: int = -1, blocks: int = 3) -> Array:
+        """Zeros for the gate i where it is coupled: the kernels lay out four gates."""
+        if not (first.coupled and array.size):
+            return array
+        width = [(0, 0)] * array.ndim
+        width[axis] = (array.shape[axis] // blocks, 0)
+        return jnp.pad(array, width)
+
+    noise = given("noise_key", 2, jnp.uint32)
+    if noise.size:
+        before = [jnp.asarray(inputs.first_step, jnp.uint32) for inputs in directions]
+        noise = jnp.concatenate([noise, jnp.stack(before)[:, None]], 1)
     args = Arguments(
         given("x", 3),
-        given("kernel", 3),
-        given("recurrent_kernel", 3),
-        given("bias", 2),
+        with_gate_i(given("kernel", 3)),
+        with_gate_i(given("recurrent_kernel", 3)),
+        with_gate_i(given("bias", 2)),
         given("mask", 2, jnp.bool_),
         given("h0", 3),
         given("c0", 3),
         given("x_dropout", 4),
         given("h_dropout", 4),
+        with_gate_i(given("peephole", 3), axis=1, blocks=2),
+        noise,
     )
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)
     results = []

@@ -15,6 +15,7 @@ import ctypes
 import functools
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,13 @@ UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels
 _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
 _DIMENSIONS = ("batch", "time", "features", "units")
 _POINTERS = (
-    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout hs h_last c_last gates cells "
-    "dhs dh_last dc_last dz dh0 dc0 dkernel drecurrent dbias dx"
+    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole noise hs h_last c_last gates "
+    "cells dhs dh_last dc_last dz dh0 dc0 dpeephole dkernel drecurrent dbias dx"
 ).split()
+
+# What the kernels take, by their numbers in kernels/lstm.h.
+ACTIVATIONS = ("tanh", "relu", "softsign", "linear")
+RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
 
 
 class _Call(ctypes.Structure):
@@ -41,6 +46,9 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
         ("bfloat16", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("coupled", "activation", "recurrent_activation")),
+        ("cell_clip", ctypes.c_float),
+        *((name, ctypes.c_double) for name in ("zoneout_h", "zoneout_c", "update_dropout")),
         *((name, ctypes.c_void_p) for name in _POINTERS),
     ]
 
@@ -155,17 +163,35 @@ def set_num_threads(n: int) -> None:
         raise KernelError(f"set_num_threads({n}): {error.decode()}.")
 
 
+def settings(inputs: LSTMInputs) -> dict[str, Any]:
+    """The settings of the variant, as the kernels take them."""
+    zoneout_h, zoneout_c = inputs.zoneout
+    return {
+        "coupled": bool(inputs.coupled),
+        "activation": ACTIVATIONS.index(inputs.activation),
+        "recurrent_activation": RECURRENT_ACTIVATIONS.index(inputs.recurrent_activation),
+        "cell_clip": float(inputs.cell_clip or 0.0),
+        "zoneout_h": float(zoneout_h),
+        "zoneout_c": float(zoneout_c),
+        "update_dropout": float(inputs.update_dropout),
+    }
+
+
 def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
     """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
-    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout")
+    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout", "peephole")
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given["recurrent"] = inputs.recurrent_kernel
     kept = {k: np.ascontiguousarray(v, np.float32) for k, v in given.items() if v is not None}
     if inputs.mask is not None:
         kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
+    if inputs.noise_key is not None:
+        kept["noise"] = np.array([*inputs.noise_key, inputs.first_step], np.uint32)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     (batch, time, features), units = kept["x"].shape, kept["recurrent"].shape[0]
     call = _Call(batch, time, features, units, units, int(inputs.reverse), int(inputs.bfloat16))
+    for name, value in settings(inputs).items():
+        setattr(call, name, value)
     for name, array in kept.items():
         setattr(call, name, array.ctypes.data)
     if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
@@ -176,6 +202,30 @@ def saved_sizes(batch: int, time: int, units: int) -> tuple[int, int]:
     """Elements of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
     cells = -(-units // UNIT_BLOCK) * UNIT_BLOCK * time * batch
     return 4 * cells, cells
+
+
+def _with_gate_i(inputs: LSTMInputs) -> LSTMInputs:
+    """With columns of zeros for the gate i where it is coupled: the kernels lay out four gates."""
+    if not inputs.coupled:
+        return inputs
+
+    def padded(array: Any, blocks: int) -> Any:
+        if array is None:
+            return None
+        parts = np.asarray(array, np.float32).reshape(*np.shape(array)[:-1], blocks, inputs.units)
+        zeros = np.zeros_like(parts[..., :1, :])
+        return np.concatenate([zeros, parts], -2).reshape(*np.shape(array)[:-1], -1)
+
+    peephole = inputs.peephole
+    return replace(
+        inputs,
+        kernel=padded(inputs.kernel, 3),
+        recurrent_kernel=padded(inputs.recurrent_kernel, 3),
+        bias=padded(inputs.bias, 3),
+        peephole=None
+        if peephole is None
+        else np.concatenate([np.zeros_like(peephole[:1]), peephole]),
+    )
 
 
 def _turned(inputs: LSTMInputs, array: Any) -> Any:
@@ -191,6 +241,7 @@ def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.n
     Raises:
         KernelError: The library is missing or refuses the call.
     """
+    inputs = _with_gate_i(inputs)
     B, T, _ = np.shape(inputs.x)
     H = np.shape(inputs.recurrent_kernel)[0]
     shapes: dict[str, Any] = {"hs": (B, T, H), "h_last": (B, H), "c_last": (B, H)}
@@ -209,6 +260,7 @@ def lstm_backward(
     dc_last: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
+    inputs = _with_gate_i(inputs)
     B, T, D = np.shape(inputs.x)
     H = np.shape(inputs.recurrent_kernel)[0]
     given = {"dhs": _turned(inputs, dhs), "dh_last": dh_last, "dc_last": dc_last}
@@ -218,18 +270,24 @@ def lstm_backward(
     }
     dz = np.empty(outputs["gates"].shape, np.float32)
     dh0, dc0 = np.empty((B, H), np.float32), np.empty((B, H), np.float32)
+    dpeephole = None if inputs.peephole is None else np.empty((3, H), np.float32)
     saved = {name: outputs[name] for name in ("gates", "cells")}
-    _call("backward", inputs, **saved, **arriving, dz=dz, dh0=dh0, dc0=dc0)
+    states = {"dh0": dh0, "dc0": dc0, "dpeephole": dpeephole}
+    _call("backward", inputs, **saved, **arriving, dz=dz, **states)
     dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((H, 4 * H), np.float32)
     dbias, dx = np.empty(4 * H, np.float32), np.empty((B, T, D), np.float32)
     weights = {"dkernel": dkernel, "drecurrent": drecurrent, "dbias": dbias}
     _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
     _call("input_gradient", inputs, dz=dz, dx=dx)
-    return {
+    first = H if inputs.coupled else 0  # the columns of the gate i are not the caller's
+    gradients = {
         "x": dx,
-        "kernel": dkernel,
-        "recurrent_kernel": drecurrent,
-        "bias": dbias,
+        "kernel": dkernel[:, first:],
+        "recurrent_kernel": drecurrent[:, first:],
+        "bias": dbias[first:],
         "h0": dh0,
         "c0": dc0,
     }
+    if dpeephole is not None:
+        gradients["peephole"] = dpeephole[1:] if inputs.coupled else dpeephole
+    return gradients

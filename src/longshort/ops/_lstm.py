@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import keras
 from keras import ops
@@ -17,6 +17,21 @@ from longshort.ops._inputs import LSTMInputs, fits
 Tensor = Any
 
 
+class Variant(TypedDict, total=False):
+    """The further arguments of `lstm`, all optional: what makes the LSTM another than Keras'."""
+
+    peephole: Tensor | None
+    coupled: bool
+    projection: Tensor | None
+    norm_gains: Tensor | None
+    norm_cell: Tensor | None
+    cell_clip: float | None
+    zoneout: tuple[float, float]
+    update_dropout: float
+    noise_key: Tensor | None
+    first_step: int | Tensor
+
+
 class Path(NamedTuple):
     """The path of a call: `kernel` (fused) or `keras` (keras.ops), and why."""
 
@@ -25,7 +40,12 @@ class Path(NamedTuple):
 
 
 def choose_path(
-    activation: Any = "tanh", recurrent_activation: Any = "sigmoid", dtype: str = "float32"
+    activation: Any = "tanh",
+    recurrent_activation: Any = "sigmoid",
+    dtype: str = "float32",
+    *,
+    projection: bool = False,
+    layer_norm: bool = False,
 ) -> Path:
     """Which path `lstm` takes for these options, and why.
 
@@ -33,20 +53,32 @@ def choose_path(
         activation: As in `lstm`.
         recurrent_activation: As in `lstm`.
         dtype: Type of the inputs.
+        projection: Whether h is projected.
+        layer_norm: Whether there is layer norm.
 
-    >>> longshort.ops.choose_path(activation="relu")
-    Path(name='keras', reason="activation 'relu' is not 'tanh'")
+    >>> longshort.ops.choose_path(activation="gelu").reason
+    "activation 'gelu' is none of tanh, relu, softsign, linear"
     """
     for word, given, fused in (
-        ("activation", activation, "tanh"),
-        ("recurrent_activation", recurrent_activation, "sigmoid"),
+        ("activation", activation, _library.ACTIVATIONS),
+        ("recurrent_activation", recurrent_activation, _library.RECURRENT_ACTIVATIONS),
     ):
-        if keras.activations.get(given) is not keras.activations.get(fused):
+        if _fused_name(given, fused) is None:
             name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
-            return Path("keras", f"{word} {name!r} is not {fused!r}")
+            return Path("keras", f"{word} {name!r} is none of {', '.join(fused)}")
+    if projection:
+        return Path("keras", "the kernels have no projection")
+    if layer_norm:
+        return Path("keras", "the kernels have no layer norm")
     if dtype not in ("float32", "bfloat16", "float16"):
         return Path("keras", f"the kernels compute in float32, not in {dtype}")
     return _machine_path()
+
+
+def _fused_name(activation: Any, names: Sequence[str]) -> str | None:
+    """Which of the kernels' functions Keras takes an activation for; None: none."""
+    function = keras.activations.get(activation)
+    return next((name for name in names if function is keras.activations.get(name)), None)
 
 
 def _machine_path() -> Path:
@@ -118,44 +150,78 @@ def lstm(
     recurrent_activation: Any = "sigmoid",
     recompute: bool = False,
     path: str = "auto",
+    **variant: Unpack[Variant],
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Run an LSTM layer over a batch of sequences (Hochreiter and Schmidhuber 1997; Gers 2000).
 
         i, f, o = sigmoid(x W + h U + b)    g = tanh(x W + h U + b)    (columns i, f, g, o)
         c <- f c + i g                      h <- o tanh(c)
 
-    Axes: B batch, T time, D features, H units. With x in bfloat16 the kernels round the factors of
-    all products to bfloat16 where the CPU can multiply them (AMX, AVX-512 BF16); sums, states and
-    gradients, and everything on other CPUs or with x in float16, are in float32.
+    and its variants, which compose with each other and with everything else; h_ and c_ are the
+    states before the step, R and A the two activations, m the noise's 0 and 1:
+
+        z = norm(x W) + norm(h_ U) + b      norm: the identity, unless `norm_gains` are given
+        i, f = R(z_i + p_i c_), R(z_f + p_f c_)              p: `peephole`; i = 1 - f if `coupled`
+        g = A(z_g) m / (1 - update_dropout)
+        c = clip(f c_ + i g, -cell_clip, cell_clip)
+        h = (o A(norm(c))) V,  o = R(z_o + p_o c)            V: `projection`
+        c, h <- m c_ + (1 - m) c, m h_ + (1 - m) h           with the rates of `zoneout`
+
+    Axes: B batch, T time, D features, H units; h has P values, which is H without a projection. G
+    is 4, the number of gates with weights of their own, or 3 (f, g, o) with coupled ones. With x in
+    bfloat16 the kernels round the factors of all products to bfloat16 where the CPU can multiply
+    them (AMX, AVX-512 BF16); sums, states and gradients, and everything on other CPUs or with x in
+    float16, are in float32.
 
     Args:
         x: Inputs, shape (B, T, D).
-        kernel: W, shape (D, 4H).
-        recurrent_kernel: U, shape (H, 4H).
-        bias: b, shape (4H,). Default: zeros.
+        kernel: W, shape (D, G H).
+        recurrent_kernel: U, shape (P, G H).
+        bias: b, shape (G H,). Default: zeros.
         mask: Booleans, shape (B, T). A False step is skipped: h and c stay as they were, so any
             padding (left, right, gaps; even NaN) gives what each sequence gives alone. Default:
             all True.
-        initial_state: h and c before the first step, each (B, H). Default: zeros.
-        x_dropout: Factors on x for each gate, shape (4, B, D), the same at every step. Constants:
-            no gradient flows to them. Default: ones.
-        h_dropout: Factors on h where it enters the gates, shape (4, B, H). Default: ones.
+        initial_state: h (B, P) and c (B, H) before the first step. Default: zeros.
+        x_dropout: Factors on x for each of i, f, g, o, shape (4, B, D), the same at every step
+            (those of i are not used where it is coupled). Constants: no gradient flows to them.
+            Default: ones.
+        h_dropout: Factors on h where it enters the gates, shape (4, B, P). Default: ones.
         reverse: Process the sequences from the end; outputs are in the order of processing.
         return_sequences: Whether h of every step is wanted.
-        activation: Name or function for g and for c on its way to h.
-        recurrent_activation: Name or function for i, f and o.
+        activation: Name or function for g and for c on its way to h. The kernels have tanh, relu,
+            softsign and linear.
+        recurrent_activation: Name or function for i, f and o. The kernels have sigmoid and
+            hard_sigmoid.
         recompute: Keep for the backward pass only h and c of about sqrt(T) steps, and run the steps
             between them forward once more: a third more time, for memory that hardly grows with
             T (Chen et al. 2016). On the kernel path only.
         path: `kernel` or `keras` insists on one path; `auto` takes the kernels where they can
             take the call, else the keras.ops path with one `PathWarning` that names the reason.
+        **variant: Any of these, by name:
+            `peephole`: weights from c to i, f and o (Gers and Schmidhuber 2000), shape (3, H); to f
+            and o, shape (2, H), with coupled gates.
+            `coupled`: i = 1 - f (Greff et al. 2017, "CIFG").
+            `projection`: V, shape (H, P) (Sak et al. 2014).
+            `norm_gains`, `norm_cell`: layer norm (Ba et al. 2016): the gains of x W and of h U,
+            shape (2, G H), each over all gates; gain and bias for c, shape (2, H). Not on the
+            kernels yet, as little as `projection`.
+            `cell_clip`: a number above 0 that bounds c (Sak et al. 2014).
+            `zoneout`: the rates, of h and of c, at which a value stays what it was (Krueger et al.
+            2017); without `noise_key`, as outside training, the mean of staying and changing.
+            `update_dropout`: the rate at which a value of g is dropped at a step (Semeniuta et
+            al. 2016); without `noise_key` none is.
+            `noise_key`: two uint32, which make the noise of this call. The paths make different
+            noise of the same distribution.
+            `first_step`: how many steps were processed before this call, for the noise of a
+            sequence that is cut into several calls.
 
     Returns:
-        h of every step (B, T, H) or None, the last h (B, H), the last c (B, H), in x's type.
+        h of every step (B, T, P) or None, the last h (B, P), the last c (B, H), in x's type.
 
     Raises:
-        DataError: Shapes that do not fit one another, a mask that is not boolean, an unknown
-            `path`, or `path="kernel"` or `recompute` for a call that the kernels cannot take.
+        DataError: Shapes that do not fit one another, a rate out of its range, a mask that is not
+            boolean, an unknown `path`, or `path="kernel"` or `recompute` for a call that the
+            kernels cannot take.
         KernelError: Differentiating twice on the kernel path.
 
     >>> x, W, U = np.ones((2, 5, 3)), np.ones((3, 16)), np.zeros((4, 16))
@@ -173,8 +239,11 @@ def lstm(
         x_dropout=x_dropout,
         h_dropout=h_dropout,
         reverse=reverse,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        **variant,
     )
-    taken = _checked_path(path, choose_path(activation, recurrent_activation, call.dtype))
+    taken = _checked_path(path, call.path())
     if taken == "kernel":
         from longshort.ops import _jax
 
@@ -196,8 +265,8 @@ def lstm_both(
     """The two directions of a bidirectional layer side by side, on the kernel path.
 
     Args:
-        forward: Arguments of `lstm` from `x` to `reverse`, by name.
-        backward: The same for the reverse direction; same sizes and the same `mask`.
+        forward: Arguments of `lstm` by name, without those that say what is returned and how.
+        backward: The same for the reverse direction; same sizes, settings and the same `mask`.
         return_sequences: As in `lstm`.
 
     Returns:
@@ -230,7 +299,12 @@ class _Call(NamedTuple):
         x_dropout: Tensor | None = None,
         h_dropout: Tensor | None = None,
         reverse: bool = False,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        **variant: Unpack[Variant],
     ) -> _Call:
+        if unknown := variant.keys() - Variant.__annotations__.keys():
+            raise TypeError(f"lstm() got an unexpected keyword argument {min(unknown)!r}")
         x = ops.convert_to_tensor(x)
         dtype = keras.backend.standardize_dtype(x.dtype)
         if "float" not in dtype:  # integers and booleans, as Keras takes them
@@ -252,9 +326,24 @@ class _Call(NamedTuple):
             h_dropout,
             reverse,
             bfloat16=dtype == "bfloat16",
+            activation=_fused_name(activation, _library.ACTIVATIONS) or activation,
+            recurrent_activation=_fused_name(recurrent_activation, _library.RECURRENT_ACTIVATIONS)
+            or recurrent_activation,
+            **variant,
         )
         inputs.check()
         return _Call(inputs, dtype)
+
+    def path(self) -> Path:
+        """What `choose_path` says of this call."""
+        a = self.inputs
+        return choose_path(
+            a.activation,
+            a.recurrent_activation,
+            self.dtype,
+            projection=a.projection is not None,
+            layer_norm=a.norm_gains is not None,
+        )
 
     def outputs(
         self, results: tuple[Tensor, Tensor, Tensor], return_sequences: bool
