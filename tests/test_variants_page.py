@@ -1,4 +1,4 @@
-"""docs/variants.md says what the code does. `python tests/test_variants_page.py` writes its table."""
+"""The table of docs/variants.md; `python tests/test_variants_page.py` writes it."""
 
 import re
 import warnings
@@ -29,7 +29,6 @@ ROWS = {  # of the table: arguments of the layer, and what holds them in ONNX's 
     "linear": ({"activation": "linear"}, "`activations`: Affine"),
     "hard_sigmoid": ({"recurrent_activation": "hard_sigmoid"}, "`activations`: HardSigmoid"),
     "another activation": ({"activation": "gelu"}, "none"),
-    "float64": ({"dtype": "float64"}, "type of `X`"),
 }
 COLUMNS = ("option", "path", "fused types", "masks", "recompute", "both directions at once", "ONNX")
 
@@ -46,11 +45,10 @@ def fused_types(options):
 
 
 def skips_what_is_masked(options):
-    layer, x = LSTM(3, **options), np.random.default_rng(0).normal(size=(2, 3, 2)).astype("f4")
-    mask = np.array([[True, False, True], [False, True, False]])
-    alone = [layer(x[row : row + 1, mask[row]]) for row in range(2)]
+    layer, x = LSTM(3, **options), np.random.default_rng(0).normal(size=(1, 3, 2)).astype("f4")
+    mask = np.array([[True, False, True]])
     together = layer(np.where(mask[..., None], x, np.nan), mask=mask)
-    return "yes" if np.abs(together - np.concatenate(alone)).max() < 1e-5 else "no"
+    return "yes" if np.abs(together - layer(x[:, mask[0]])).max() < 1e-5 else "no"
 
 
 def recomputes(options):

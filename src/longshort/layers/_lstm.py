@@ -85,6 +85,7 @@ class LSTM(keras.layers.LSTM):
     (2, 64)
     """
 
+    cell: Any
     recompute = False  # here, so that a layer whose class was exchanged has it
     _results: Any = None  # of a loop that Bidirectional has run already
 
@@ -161,7 +162,8 @@ class LSTM(keras.layers.LSTM):
     ) -> dict[str, Tensor]:
         """What goes on inside: the gates and states of every step, outside training.
 
-        Computed in `keras.ops`, on any backend, whatever path the calls of the layer take.
+        Computed in `keras.ops`, on any backend, whatever path the calls take. A stateful layer
+        begins where it is, and stays there.
 
         Args:
             sequences: Inputs, shape (B, T, D).

@@ -210,8 +210,7 @@ def lstm(
             2017); without `noise_key`, as outside training, the mean of staying and changing.
             `update_dropout`: the rate at which a value of g is dropped at a step (Semeniuta et
             al. 2016); without `noise_key` none is.
-            `noise_key`: two uint32, which make the noise of this call. The paths make different
-            noise of the same distribution.
+            `noise_key`: two uint32, which make the noise of this call, the same on both paths.
             `first_step`: how many steps were processed before this call, for the noise of a
             sequence that is cut into several calls.
 
