@@ -41,26 +41,26 @@ LONGSHORT_INLINE Left<R> left_at(const float* data, int64_t stride, int64_t step
 
 // sum[r][n] += left(r, k) * right[(k * N + n) * kLanes + lane], over k = 0..depth-1.
 // Gated: column block n is gate n and takes the left factor of its own gate.
+//
+// A right factor is loaded once, kept from the compiler that would read it from memory for each row:
+// loads, not products, would then be the limit of a tile of two rows. That and two k a turn took such
+// a tile from 1.85 to 1.4 ns a k with AVX2, and one of three from 2.1 to 1.95.
 template <bool Gated, int R, int N>
 LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* right, int64_t depth) {
+#pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
-    Vector b[N];
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) b[n] = load(right + n * kBlock);
+    Vector a[R];
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      if (Gated) {
+    for (int r = 0; r < R; ++r) a[r] = splat(left.row[r][k * left.step]);
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n)
-          tile.sum[r][n] = mul_add(splat(left.row[r][n * left.gate]), b[n], tile.sum[r][n]);
-      } else {
-        const Vector a = splat(*left.row[r]);
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) tile.sum[r][n] = mul_add(a, b[n], tile.sum[r][n]);
+    for (int n = 0; n < N; ++n) {
+      const Vector b = in_register(load(right + (k * N + n) * kBlock));
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        if (Gated && n > 0) a[r] = splat(left.row[r][k * left.step + n * left.gate]);
+        tile.sum[r][n] = mul_add(a[r], b, tile.sum[r][n]);
       }
-      left.row[r] += left.step;
     }
-    right += N * kBlock;
   }
 }
 

@@ -60,29 +60,6 @@ LONGSHORT_INLINE void prefetch(const float* p, int64_t floats) {
   for (int64_t i = 0; i < floats; i += 16) __builtin_prefetch(p + i, Write, 3);
 }
 
-// exp(x) = scale (1 + rest), for |x| <= 87; NaN stays NaN.
-struct Exp {
-  Vector scale, rest;
-};
-LONGSHORT_INLINE Exp split_exp(Vector x) {
-  // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer; the integer is then in the
-  // low bits. ln 2 in two parts keeps the remainder exact to float's last bit (Cody and Waite).
-  const Vector magic = splat(12582912.0f);
-  const Vector shifted = mul_add(x, splat(1.44269504f), magic);
-  const Vector n = shifted - magic;
-  const Vector r = mul_add(n, splat(2.12194440e-4f), mul_add(n, splat(-0.693359375f), x));
-  // exp(r) - 1 for |r| <= ln(2) / 2: the Taylor series to r^7, whose rest is below 2e-9 there.
-  Vector p = splat(1.98412698e-4f);
-  p = mul_add(p, r, splat(1.38888889e-3f));
-  p = mul_add(p, r, splat(8.33333333e-3f));
-  p = mul_add(p, r, splat(4.16666667e-2f));
-  p = mul_add(p, r, splat(1.66666667e-1f));
-  p = mul_add(p, r, splat(0.5f));
-  p = mul_add(p * r, r, r);
-  const Integers bits = (reinterpret_cast<Integers>(shifted) + 127) << 23;
-  return Exp{reinterpret_cast<Vector>(bits), p};
-}
-
 // A number that the compiler does not know: with known ones GCC compares and blends where one
 // minimum or maximum would do.
 LONGSHORT_INLINE float hidden(float x) {
@@ -93,23 +70,51 @@ LONGSHORT_INLINE float hidden(float x) {
 #endif
   return x;
 }
+// The same for a vector, which then lies in a register.
+LONGSHORT_INLINE Vector in_register(Vector x) {
+#if defined(__AVX512F__) && LONGSHORT_LANES == 16
+  asm("" : "+v"(x));
+#elif defined(__x86_64__) && (LONGSHORT_LANES == 4 || (defined(__AVX__) && LONGSHORT_LANES == 8))
+  asm("" : "+x"(x));
+#elif defined(__aarch64__) && LONGSHORT_LANES == 4
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
 LONGSHORT_INLINE Vector clamp(Vector x, float low, float high) {
   const Vector lowest = splat(hidden(low)), highest = splat(hidden(high));
   x = x < lowest ? lowest : x;
   return x > highest ? highest : x;
 }
 
-// 1 / (1 + exp(-x)).
-LONGSHORT_INLINE Vector sigmoid(Vector x) {
-  const Exp e = split_exp(clamp(-x, -87.0f, 87.0f));
-  return splat(1.0f) / (splat(1.0f) + mul_add(e.scale, e.rest, e.scale));
+// x P(x^2) / Q(x^2) with Q(0) = 1, for |x| up to `bound`, where it is `limit` and stays: an odd
+// function as the quotient of two polynomials. Both are summed side by side, so that it waits for
+// half as many sums as an exponential would. Rounding may lead past the limit, hence the second clamp.
+LONGSHORT_INLINE Vector odd_quotient(Vector x, float bound, float limit, const float (&p)[5],
+                                     const float (&q)[4]) {
+  x = clamp(x, -bound, bound);
+  const Vector square = x * x;
+  Vector above = splat(p[4]), below = splat(q[3]);
+  for (int i = 3; i >= 0; --i) above = mul_add(above, square, splat(p[i]));
+  for (int i = 2; i >= 0; --i) below = mul_add(below, square, splat(q[i]));
+  return clamp(x * above / mul_add(below, square, splat(1.0f)), -limit, limit);
 }
 
-// expm1(2x) / (expm1(2x) + 2): exact to a few ulp near zero, 1 past |x| = 9 in float.
+// The coefficients have the smallest largest relative error, 2.1e-8, on |x| <= 9.01 (Remez' exchange
+// of extrema), where tanh(x) is 1 in float.
 LONGSHORT_INLINE Vector tanh(Vector x) {
-  const Exp e = split_exp(clamp(x + x, -20.0f, 20.0f));
-  const Vector m = mul_add(e.scale, e.rest, e.scale - splat(1.0f));
-  return m / (m + splat(2.0f));
+  return odd_quotient(x, 9.01f, 1.0f,
+                      {0.99999998f, 0.133803713f, 3.49481076e-3f, 2.05962697e-5f, 1.33368428e-8f},
+                      {0.467136867f, 2.58740256e-2f, 3.28436278e-4f, 7.76928074e-7f});
+}
+
+// 1 / (1 + exp(-x)) = 1/2 + tanh(x / 2) / 2, the halves in the coefficients. Right to half an ulp of
+// 1, as the sums that it goes into are, and not relative to itself where it is nearly 0.
+LONGSHORT_INLINE Vector sigmoid(Vector x) {
+  return splat(0.5f) +
+         odd_quotient(x, 18.02f, 0.5f,
+                      {0.249999995f, 8.36273208e-3f, 5.46064181e-5f, 8.04541784e-8f, 1.30242606e-11f},
+                      {0.116784217f, 1.61712660e-3f, 5.13181684e-6f, 3.03487529e-9f});
 }
 
 }  // namespace

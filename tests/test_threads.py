@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import longshort
 from longshort._errors import KernelError
 from longshort.ops import _library as library
 from longshort.ops._inputs import LSTMInputs
+from variants import variant_arguments
 
 needs_kernels = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -45,7 +47,14 @@ def alone(name, **environment):
     assert result.returncode == 0, result.stdout
 
 
-def problem(sizes, seed=0, options=False):
+VARIANTS = (  # that have numbers of their own for each row, or sums over the rows
+    dict(peephole=True, coupled=True, zoneout=(0.2, 0.3), training=True),
+    dict(peephole=True, cell_clip=0.5, update_dropout=0.3, training=True),
+    dict(projection=True, zoneout=(0.2, 0.3), training=True),
+)
+
+
+def problem(sizes, seed=0, options=False, **variant):
     B, T, D, H = sizes
     rng = np.random.default_rng(seed)
 
@@ -56,6 +65,8 @@ def problem(sizes, seed=0, options=False):
     if not options:
         return LSTMInputs(*inputs)
     mask = rng.random((B, T)) < 0.8
+    if variant:
+        return LSTMInputs(inputs[0], mask=mask, **variant_arguments(rng, B, T, D, H, **variant))
     return LSTMInputs(
         *inputs,
         normal(4 * H),
@@ -89,6 +100,12 @@ def any_number_of_threads():
     problems = [
         problem(sizes, options=options) for sizes in (BY_ROWS, BY_UNITS) for options in (0, 1)
     ]
+    problems += [
+        problem(sizes, options=True, **variant)
+        for sizes in (BY_ROWS, BY_UNITS)
+        for variant in VARIANTS
+    ]
+    problems += [replace(inputs, bfloat16=True) for inputs in problems[::3]]
     library.set_num_threads(1)
     expected = [everything(inputs) for inputs in problems]
     for n in (2, 3, 4, 7):

@@ -114,7 +114,6 @@ class LSTM(keras.layers.LSTM):
             self.activation,
             self.recurrent_activation,
             self.compute_dtype,
-            projection=bool(self.variant.projection),
             layer_norm=self.variant.layer_norm,
         )
 

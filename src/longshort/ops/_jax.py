@@ -29,21 +29,22 @@ class Arguments(NamedTuple):
 
     x: Array  # (B, T, D), or (N, B, T, D)
     kernel: Array  # (N, D, 4H)
-    recurrent_kernel: Array  # (N, H, 4H)
+    recurrent_kernel: Array  # (N, P, 4H); P is H without a projection
     bias: Array  # (N, 4H)
     mask: Array  # (B, T)
-    h0: Array  # (N, B, H)
+    h0: Array  # (N, B, P)
     c0: Array  # (N, B, H)
     x_dropout: Array  # (N, 4, B, D)
-    h_dropout: Array  # (N, 4, B, H)
+    h_dropout: Array  # (N, 4, B, P)
     peephole: Array  # (N, 3, H)
+    projection: Array  # (N, H, P)
     noise: Array  # (N, 3) uint32: the key's two words, and the steps before this call
 
-    def sizes(self) -> tuple[int, int, int, int]:
-        """N, B, T, H."""
-        N, H, _ = self.recurrent_kernel.shape
+    def sizes(self) -> tuple[int, int, int, int, int]:
+        """N, B, T, H, P."""
+        N, P, columns = self.recurrent_kernel.shape
         B, T = self.x.shape[-3], self.x.shape[-2]
-        return N, B, T, H
+        return N, B, T, columns // 4, P
 
 
 class Options(NamedTuple):
@@ -100,10 +101,11 @@ def _no_second_derivative(function: Any) -> Any:
 def _backward(
     options: Options, args: Arguments, gates: Array, cells: Array, *arriving: Array
 ) -> Any:
-    N, B, _, H = args.sizes()
+    N, B, T, H, P = args.sizes()
+    projected = (N, B, T, P) if args.projection.size else (0,) * 4
     return _ffi_call(
         "backward",
-        _float32(gates.shape, (N, B, H), (N, B, H), args.peephole.shape),
+        _float32(gates.shape, projected, (N, B, P), (N, B, H), args.peephole.shape),
         options,
         args.x,
         args.recurrent_kernel,
@@ -111,6 +113,7 @@ def _backward(
         args.c0,
         args.h_dropout,
         args.peephole,
+        args.projection,
         args.noise,
         gates,
         cells,
@@ -120,7 +123,7 @@ def _backward(
 
 @_no_second_derivative
 def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array) -> Any:
-    N, _, _, H = args.sizes()
+    N, _, _, H, _ = args.sizes()
     results = _float32(args.kernel.shape, args.recurrent_kernel.shape, (N, 4 * H))
     given = (args.x, args.mask, args.h0, args.x_dropout, args.h_dropout)
     return _ffi_call("weight_gradient", results, options, *given, hs, dz)
@@ -134,36 +137,37 @@ def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     return dx if args.x.ndim == 4 else dx.sum(0)
 
 
-def _run(args: Arguments, options: Options, hs: Shape, saved: tuple[Shape, Shape]) -> Any:
+def _run(args: Arguments, options: Options, hs: Shape, *saved: Shape) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
-    N, B, _, H = args.sizes()
-    return _ffi_call("forward", _float32(hs, (N, B, H), (N, B, H), *saved), options, *args)
+    N, B, _, H, P = args.sizes()
+    return _ffi_call("forward", _float32(hs, (N, B, P), (N, B, H), *saved), options, *args)
 
 
 @_no_second_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
-    N, B, T, H = args.sizes()
+    N, B, T, H, P = args.sizes()
     gates, cells = _library.saved_sizes(B, T, H)
-    return _run(args, options, (B, T, N, H), ((N, gates), (N, cells)))
+    outs = (N, B, T, H) if args.projection.size else (0,) * 4
+    return _run(args, options, (B, T, N, P), (N, gates), (N, cells), outs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def lstm(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
-    """`hs` (B, T, N, H) in the order of time, empty unless wanted; the last h and c (N, B, H)."""
-    N, B, T, H = args.sizes()
-    hs = (B, T, N, H) if options.sequences else (0,) * 4
-    return tuple(_run(args, options, hs, ((0, 0), (0, 0)))[:3])
+    """`hs` (B, T, N, P) in the order of time, empty unless wanted; the last h and c (N, B, .)."""
+    N, B, T, _, P = args.sizes()
+    hs = (B, T, N, P) if options.sequences else (0,) * 4
+    return tuple(_run(args, options, hs, (0, 0), (0, 0), (0,) * 4)[:3])
 
 
 def _lstm_forward(args: Arguments, options: Options) -> tuple[Any, Any]:
-    hs, h, c, gates, cells = _forward_saving(options, args)
+    hs, h, c, gates, cells, outs = _forward_saving(options, args)
     returned = hs if options.sequences else jnp.zeros((0,) * 4, jnp.float32)
-    return (returned, h, c), (args, hs, gates, cells)
+    return (returned, h, c), (args, hs, gates, cells, outs)
 
 
 def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Arguments]:
-    args, hs, gates, cells = saved
-    dz, dh0, dc0, dpeephole = _backward(options, args, gates, cells, *arriving)
+    args, hs, gates, cells, outs = saved
+    dz, dprojected, dh0, dc0, dpeephole = _backward(options, args, gates, cells, *arriving)
     dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz)
     gradients = Arguments(
         _input_gradient(options, args, dz),
@@ -176,6 +180,7 @@ def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Argumen
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         dpeephole,
+        jnp.einsum("nbth,nbtp->nhp", outs, dprojected),
         None,  # type: ignore[arg-type]
     )
     return (gradients,)
@@ -190,7 +195,7 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     The backward pass runs each chunk forward once more. Chunks of about sqrt(T) steps make what is
     kept and what one chunk needs about equal; below 16 steps the calls themselves would cost.
     """
-    _, B, T, H = args.sizes()
+    _, B, T, H, P = args.sizes()
     count = max(1, T // max(16, round(np.sqrt(T))))
     length = -(-T // count)
     whole = T - T % length
@@ -217,15 +222,15 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
             before = jnp.uint32(T - length) - before
         steps = (split(args.x), mask, before)
         state, hs = jax.lax.scan(chunk, state, steps, reverse=options.reverse)
-        shape = (B, whole, 1, H) if options.sequences else (0,) * 4
+        shape = (B, whole, 1, P) if options.sequences else (0,) * 4
         return state, jnp.moveaxis(hs, 0, 1).reshape(shape)
 
     def rest(state: Any) -> tuple[Any, Array]:
         before = jnp.uint32(0 if options.reverse else whole)
         return chunk(state, (args.x[:, whole:], args.mask[:, whole:], before))
 
-    zeros = jnp.zeros((1, B, H), jnp.float32)
-    state = (args.h0 if args.h0.size else zeros, args.c0 if args.c0.size else zeros)
+    h0, c0 = (jnp.zeros((1, B, size), jnp.float32) for size in (P, H))
+    state = (args.h0 if args.h0.size else h0, args.c0 if args.c0.size else c0)
     parts = [chunks] if whole == T else [chunks, rest]
     pieces: dict[Any, Array] = {}
     for part in reversed(parts) if options.reverse else parts:
@@ -276,6 +281,7 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
         given("x_dropout", 4),
         given("h_dropout", 4),
         with_gate_i(given("peephole", 3), axis=1, blocks=2),
+        given("projection", 3),
         noise,
     )
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)

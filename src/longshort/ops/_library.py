@@ -28,10 +28,11 @@ from longshort.ops._inputs import LSTMInputs
 UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels/lstm.h
 
 _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
-_DIMENSIONS = ("batch", "time", "features", "units")
+_DIMENSIONS = ("batch", "time", "features", "units", "outputs")
 _POINTERS = (
-    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole noise hs h_last c_last gates "
-    "cells dhs dh_last dc_last dz dh0 dc0 dpeephole dkernel drecurrent dbias dx"
+    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection noise "
+    "hs h_last c_last gates cells outs dhs dh_last dc_last dz dprojected dh0 dc0 dpeephole "
+    "dkernel drecurrent dbias dx"
 ).split()
 
 # What the kernels take, by their numbers in kernels/lstm.h.
@@ -179,7 +180,7 @@ def settings(inputs: LSTMInputs) -> dict[str, Any]:
 
 def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
     """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
-    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout", "peephole")
+    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout", "peephole", "projection")
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given["recurrent"] = inputs.recurrent_kernel
     kept = {k: np.ascontiguousarray(v, np.float32) for k, v in given.items() if v is not None}
@@ -188,8 +189,8 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
     if inputs.noise_key is not None:
         kept["noise"] = np.array([*inputs.noise_key, inputs.first_step], np.uint32)
     kept.update({k: v for k, v in arrays.items() if v is not None})
-    (batch, time, features), units = kept["x"].shape, kept["recurrent"].shape[0]
-    call = _Call(batch, time, features, units, units, int(inputs.reverse), int(inputs.bfloat16))
+    outputs, units = kept["recurrent"].shape[0], inputs.units
+    call = _Call(*kept["x"].shape, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
     for name, value in settings(inputs).items():
         setattr(call, name, value)
     for name, array in kept.items():
@@ -243,10 +244,12 @@ def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.n
     """
     inputs = _with_gate_i(inputs)
     B, T, _ = np.shape(inputs.x)
-    H = np.shape(inputs.recurrent_kernel)[0]
-    shapes: dict[str, Any] = {"hs": (B, T, H), "h_last": (B, H), "c_last": (B, H)}
+    P, H = np.shape(inputs.recurrent_kernel)[0], inputs.units
+    shapes: dict[str, Any] = {"hs": (B, T, P), "h_last": (B, P), "c_last": (B, H)}
     if training:
         shapes["gates"], shapes["cells"] = saved_sizes(B, T, H)
+        if inputs.projection is not None:
+            shapes["outs"] = (B, T, H)
     out = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
     _call("forward", inputs, **out)
     return out | {"hs": _turned(inputs, out["hs"])}
@@ -262,19 +265,20 @@ def lstm_backward(
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
     inputs = _with_gate_i(inputs)
     B, T, D = np.shape(inputs.x)
-    H = np.shape(inputs.recurrent_kernel)[0]
+    P, H = np.shape(inputs.recurrent_kernel)[0], inputs.units
     given = {"dhs": _turned(inputs, dhs), "dh_last": dh_last, "dc_last": dc_last}
     arriving = {
         name: None if value is None else np.ascontiguousarray(value, np.float32)
         for name, value in given.items()
     }
     dz = np.empty(outputs["gates"].shape, np.float32)
-    dh0, dc0 = np.empty((B, H), np.float32), np.empty((B, H), np.float32)
+    dh0, dc0 = np.empty((B, P), np.float32), np.empty((B, H), np.float32)
     dpeephole = None if inputs.peephole is None else np.empty((3, H), np.float32)
     saved = {name: outputs[name] for name in ("gates", "cells")}
-    states = {"dh0": dh0, "dc0": dc0, "dpeephole": dpeephole}
+    dprojected = None if inputs.projection is None else np.empty((B, T, P), np.float32)
+    states = {"dh0": dh0, "dc0": dc0, "dpeephole": dpeephole, "dprojected": dprojected}
     _call("backward", inputs, **saved, **arriving, dz=dz, **states)
-    dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((H, 4 * H), np.float32)
+    dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((P, 4 * H), np.float32)
     dbias, dx = np.empty(4 * H, np.float32), np.empty((B, T, D), np.float32)
     weights = {"dkernel": dkernel, "drecurrent": drecurrent, "dbias": dbias}
     _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
@@ -290,4 +294,6 @@ def lstm_backward(
     }
     if dpeephole is not None:
         gradients["peephole"] = dpeephole[1:] if inputs.coupled else dpeephole
+    if dprojected is not None:
+        gradients["projection"] = np.einsum("bth,btp->hp", outputs["outs"], dprojected)
     return gradients

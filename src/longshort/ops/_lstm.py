@@ -12,7 +12,7 @@ from keras import ops
 
 from longshort._errors import DataError, PathWarning
 from longshort.ops import _keras, _library
-from longshort.ops._inputs import LSTMInputs, fits
+from longshort.ops._inputs import ARRAYS, LSTMInputs, fits
 
 Tensor = Any
 
@@ -44,7 +44,6 @@ def choose_path(
     recurrent_activation: Any = "sigmoid",
     dtype: str = "float32",
     *,
-    projection: bool = False,
     layer_norm: bool = False,
 ) -> Path:
     """Which path `lstm` takes for these options, and why.
@@ -53,7 +52,6 @@ def choose_path(
         activation: As in `lstm`.
         recurrent_activation: As in `lstm`.
         dtype: Type of the inputs.
-        projection: Whether h is projected.
         layer_norm: Whether there is layer norm.
 
     >>> longshort.ops.choose_path(activation="gelu").reason
@@ -66,8 +64,6 @@ def choose_path(
         if _fused_name(given, fused) is None:
             name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
             return Path("keras", f"{word} {name!r} is none of {', '.join(fused)}")
-    if projection:
-        return Path("keras", "the kernels have no projection")
     if layer_norm:
         return Path("keras", "the kernels have no layer norm")
     if dtype not in ("float32", "bfloat16", "float16"):
@@ -204,7 +200,7 @@ def lstm(
             `projection`: V, shape (H, P) (Sak et al. 2014).
             `norm_gains`, `norm_cell`: layer norm (Ba et al. 2016): the gains of x W and of h U,
             shape (2, G H), each over all gates; gain and bias for c, shape (2, H). Not on the
-            kernels yet, as little as `projection`.
+            kernels yet.
             `cell_clip`: a number above 0 that bounds c (Sak et al. 2014).
             `zoneout`: the rates, of h and of c, at which a value stays what it was (Krueger et al.
             2017); without `noise_key`, as outside training, the mean of staying and changing.
@@ -270,14 +266,37 @@ def lstm_both(
 
     Returns:
         What `lstm` returns, for each direction.
+
+    Raises:
+        DataError: As `lstm`; settings or absent arrays that differ between the directions.
     """
     from longshort.ops import _jax
 
     calls = [_Call.of(**forward), _Call.of(**backward)]
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
+    different = _differences(*(call.inputs for call in calls))
+    if different:
+        raise DataError(
+            "lstm_both: expected the same settings in both directions, and the same arrays given, "
+            f"got others for {', '.join(different)}."
+        )
     results = _jax.run(*(call.inputs for call in calls), sequences=return_sequences)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
+
+
+def _differences(forward: LSTMInputs, backward: LSTMInputs) -> list[str]:
+    """Names of settings, and of arrays of which only one is given, that differ."""
+    own = ("reverse", "first_step")  # these may
+    return [
+        name
+        for name, value in vars(forward).items()
+        if name not in own
+        and (
+            (value is None) != (getattr(backward, name) is None)
+            or (name not in ARRAYS and value != getattr(backward, name))
+        )
+    ]
 
 
 class _Call(NamedTuple):
@@ -340,7 +359,6 @@ class _Call(NamedTuple):
             a.activation,
             a.recurrent_activation,
             self.dtype,
-            projection=a.projection is not None,
             layer_norm=a.norm_gains is not None,
         )
 
