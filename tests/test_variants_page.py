@@ -14,7 +14,7 @@ from longshort.layers import LSTM, Bidirectional
 PAGE = Path(__file__).parent.parent / "docs" / "variants.md"
 ROWS = {  # of the table: arguments of the layer, and what holds them in ONNX's LSTM operator
     "`peephole`": ({"peephole": True}, "`P`"),
-    "`coupled`": ({"coupled": True}, "`input_forget`"),
+    "`coupled`": ({"coupled": True}, "`input_forget` (3)"),
     "`projection`": ({"projection": 2}, "none"),
     "`layer_norm`": ({"layer_norm": True}, "none"),
     "`zoneout`": ({"zoneout": 0.2}, "none"),
