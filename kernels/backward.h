@@ -1,105 +1,10 @@
 // Backward through time: dh = dz U^T in a register tile, the cell's derivative behind it.
 #pragma once
-#include "transposed.h"
+#include "layer_norm_backward.h"
+#include "projection.h"
+#include "shares.h"
 
 namespace {
-
-struct BackwardScratch {
-  const Steps& steps;
-  const bool varied;  // whether the cell is a variant's
-  float* weights;  // packed U^T, in float32 or in bfloat16
-  float* dc;       // (P, B, kLanes) by places, the running gradient of c
-  float* dh;       // (B, P kLanes) by places, the gradient of h that passes a step unchanged
-  float* rows;     // (2, B, P, 4, kLanes) by places, dz of the step done last and of this one;
-                   // in bfloat16 (2, B, 4, padded H)
-  float* peephole; // (P, B, 3, kLanes) by places, the gradients of their weights, or null
-  int64_t size;
-
-  BackwardScratch(const longshort_lstm& a, const Steps& made, float* data)
-      : steps(made), varied(::varied(a)) {
-    const int64_t P = blocks_of(a.units);
-    Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, P))
-                                    : transposed_size(a.units, a.units, a.h_dropout));
-    dc = taker.take(P * a.batch * kBlock);
-    dh = taker.take(P * a.batch * kBlock);
-    rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
-                                 : 2 * P * a.batch * kTile);
-    peephole = taker.take(a.dpeephole ? P * a.batch * 3 * kBlock : 0);
-    size = taker.used;
-  }
-  float* rows_at(const longshort_lstm& a, int64_t s, int64_t place) const {
-    return rows + (s % 2 * a.batch + place) * blocks_of(a.units) * kTile;
-  }
-  Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
-    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block);
-  }
-  Bfloat16* rows16_at(const longshort_lstm& a, int64_t s, int64_t place) const {
-    return reinterpret_cast<Bfloat16*>(rows) +
-           (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
-  }
-  float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return dh + (place * blocks_of(a.units) + block) * kBlock;
-  }
-  float* peephole_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return peephole + (block * a.batch + place) * 3 * kBlock;
-  }
-};
-
-// Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
-template <bool Varied>
-LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                    int64_t s, int64_t place, int64_t block, Vector dh) {
-  const int64_t H = a.units, B = a.batch, row = scratch.steps.row[place], unit = block * kBlock;
-  const int64_t entry = scratch.steps.first[s] + place;
-  const int64_t total = scratch.steps.total(a);
-  float* dz = a.dz + (block * total + entry) * kTile;
-  const auto put = [&](int64_t gate, Vector value) {
-    store(dz + gate * kBlock, value);
-    if (rounds(a)) {
-      store_bfloat16(scratch.rows16_at(a, s, place) + gate * pad_depth(H) + unit, value);
-    } else {
-      store(scratch.rows_at(a, s, place) + block * kTile + gate * kBlock, value);
-    }
-  };
-  if (a.dhs) dh += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, H - unit);
-  if (masked(a, row, s)) {
-    store(scratch.dh_at(a, place, block), dh);
-    for (int64_t g = 0; g < kGates; ++g) put(g, Vector{});
-    return;
-  }
-  const float* gates = a.gates + (block * total + entry) * kTile;
-  const Vector i = load(gates), f = load(gates + kBlock), g = load(gates + 2 * kBlock),
-               o = load(gates + 3 * kBlock);
-  const Vector one = splat(1.0f);
-  Vector c_prev = {};
-  if (s > scratch.steps.begin[place]) {
-    const int64_t before = scratch.steps.first[s - 1] + place;
-    c_prev = load(a.cells + (block * total + before) * kBlock);
-  } else if (a.c0) {
-    c_prev = load_n(a.c0 + row * H + unit, H - unit);
-  }
-  float* running = scratch.dc + (block * B + place) * kBlock;
-  if (Varied) {
-    const Cell cell{i, f, g, o, {}, {}};
-    const auto d = VariedCell(a, s, block).backward(row, cell, c_prev, dh, load(running));
-    for (int n = 0; n < 4; ++n) put(n, d.z[n]);
-    store(running, d.c);
-    store(scratch.dh_at(a, place, block), d.h);
-    for (int n = 0; scratch.peephole && n < 3; ++n) {
-      float* sum = scratch.peephole_at(a, place, block) + n * kBlock;
-      store(sum, load(sum) + d.peephole[n]);
-    }
-    return;
-  }
-  const Vector tanh_c = tanh(load(a.cells + (block * total + entry) * kBlock));
-  const Vector dc = mul_add(dh * o, mul_add(-tanh_c, tanh_c, one), load(running));
-  put(0, dc * g * i * (one - i));
-  put(1, dc * c_prev * f * (one - f));
-  put(2, dc * i * mul_add(-g, g, one));
-  put(3, dh * tanh_c * o * (one - o));
-  store(running, dc * f);
-}
 
 // Fetches what `cell_backward` will read and write, while the product before it runs.
 LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScratch& scratch,
@@ -120,9 +25,9 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
                          int64_t place, int64_t block) {
   const Vector dh = load(scratch.dh_at(a, place, block));
   if (scratch.varied) {
-    cell_backward<true>(a, scratch, s, place, block, dh);
+    varied_state_backward(a, scratch, s, place, block, dh);
   } else {
-    cell_backward<false>(a, scratch, s, place, block, dh);
+    cell_backward(a, scratch, s, place, block, dh);
   }
 }
 
@@ -136,8 +41,10 @@ LONGSHORT_INLINE void pass_backward(const longshort_lstm& a, const BackwardScrat
   if (Varied || masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
   if (leaves) {
     store(kept, dh);
+  } else if (Varied) {
+    varied_state_backward(a, scratch, s, place, block, dh);
   } else {
-    cell_backward<Varied>(a, scratch, s, place, block, dh);
+    cell_backward(a, scratch, s, place, block, dh);
   }
 }
 
@@ -154,17 +61,36 @@ __attribute__((noinline)) inline void pass_varied(const longshort_lstm& a,
                           leaves);
 }
 
+// From the gradient of what was projected to that of the cell, for some places and blocks.
+__attribute__((noinline)) inline void pass_projected(const longshort_lstm& a,
+                                                     const BackwardScratch& scratch, int64_t s,
+                                                     Range places, Range blocks, const float* sums,
+                                                     int64_t stride) {
+  for (int64_t block = blocks.begin; block < blocks.end; ++block)
+    for (int64_t place = places.begin; place < places.end; ++place)
+      varied_cell_backward(a, scratch, s, place, block,
+                           load(sums + (place - places.begin) * stride +
+                                (block - blocks.begin) * kBlock));
+}
+inline void project_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                             Range places, Range blocks) {
+  project(scratch.projected, blocks_of(a.outputs) * kBlock, a.outputs, scratch.projection, places,
+          blocks, [&](Range rows, Range columns, const float* sums, int64_t stride) {
+            pass_projected(a, scratch, s, rows, columns, sums, stride);
+          });
+}
+
 // The gradient of h of R places at step s, from dz of step s + 1.
 template <bool Gated, int R, int N>
 void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                    int64_t place, int64_t block, bool leaves) {
-  const int64_t H = a.units, B = a.batch, unit = block * kBlock;
-  if (!leaves) prefetch_cells(a, scratch, s, place, R, block, N);
+  const int64_t H = a.units, P = a.outputs, B = a.batch, unit = block * kBlock;
+  if (!leaves && !a.projection) prefetch_cells(a, scratch, s, place, R, block, N);
   Factors<R> factors = {};
   for (int r = 0; Gated && r < R; ++r)
-    factors.row[r] = a.h_dropout + scratch.steps.row[place + r] * H + unit;
-  factors.gate = B * H;
-  factors.width = H - unit;
+    factors.row[r] = a.h_dropout + scratch.steps.row[place + r] * P + unit;
+  factors.gate = B * P;
+  factors.width = P - unit;
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
                          scratch.weights + transposed_at(H, block, Gated), factors);
@@ -185,8 +111,8 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
 template <int N>
 void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                     Range places, int64_t block, bool leaves) {
-  const int64_t H = a.units, B = a.batch, depth = pad_depth(H);
-  if (!leaves) prefetch_cells(a, scratch, s, places.begin, places.size(), block, N);
+  const int64_t P = a.outputs, B = a.batch, depth = pad_depth(a.units);
+  if (!leaves && !a.projection) prefetch_cells(a, scratch, s, places.begin, places.size(), block, N);
   alignas(64) float sums[kGroup * kTile];
   Product product{scratch.rows16_at(a, s + 1, places.begin),
                   kGates * depth,
@@ -204,8 +130,8 @@ void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int
       const float* sum = sums + r * kTile;
       Vector dh = load(sum + n * kBlock);
       if (a.h_dropout) {
-        const float* factors = a.h_dropout + scratch.steps.row[places.begin + r] * H + unit;
-        dh = weigh_gates(sum, factors, B * H, H - unit);
+        const float* factors = a.h_dropout + scratch.steps.row[places.begin + r] * P + unit;
+        dh = weigh_gates(sum, factors, B * P, P - unit);
       }
       if (scratch.varied) {
         store(sums + r * kTile + n * kBlock, dh);
@@ -223,26 +149,29 @@ void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int
 inline Vector sum_skipped(const longshort_lstm& a, int64_t row, Range steps, int64_t unit) {
   Vector sum = {};
   for (int64_t s = steps.begin; a.dhs && s < steps.end; ++s)
-    sum += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, a.units - unit);
+    sum += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, a.outputs - unit);
   return sum;
 }
 
 inline void start_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range places,
-                           Range blocks) {
-  const int64_t B = a.batch, H = a.units;
+                           const Shares& blocks) {
+  const int64_t B = a.batch, H = a.units, P = a.outputs;
   for (int64_t place = places.begin; place < places.end; ++place) {
     const int64_t row = scratch.steps.row[place];
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t unit = block * kBlock, width = H - unit;
+    for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
+      const int64_t unit = block * kBlock;
       Vector dh = sum_skipped(a, row, Range{scratch.steps.end[place], a.time}, unit);
-      if (a.dh_last) dh += load_n(a.dh_last + row * H + unit, width);
+      if (a.dh_last) dh += load_n(a.dh_last + row * P + unit, P - unit);
       store(scratch.dh_at(a, place, block), dh);
-      const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, width) : Vector{};
-      store(scratch.dc + (block * B + place) * kBlock, dc);
-      for (int n = 0; scratch.peephole && n < 3; ++n)
-        store(scratch.peephole_at(a, place, block) + n * kBlock, Vector{});
     }
-    const bool last = blocks.end == blocks_of(H);
+    for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
+      const int64_t unit = block * kBlock;
+      const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, H - unit) : Vector{};
+      store(scratch.dc + (block * B + place) * kBlock, dc);
+      for (int64_t n = 0; n < scratch.num_sums(a); ++n)
+        store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
+    }
+    const bool last = blocks.cells.end == blocks_of(H);
     for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
       Bfloat16* rows = scratch.rows16_at(a, g / kGates, place) + g % kGates * pad_depth(H);
       for (int64_t u = blocks_of(H) * kBlock; u < pad_depth(H); ++u) rows[u] = 0;
@@ -251,52 +180,73 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
 }
 
 inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range places,
-                            Range blocks) {
-  const int64_t B = a.batch, H = a.units;
+                            const Shares& blocks) {
+  const int64_t B = a.batch, H = a.units, P = a.outputs;
   for (int64_t place = places.begin; place < places.end; ++place) {
     const int64_t row = scratch.steps.row[place];
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t unit = block * kBlock, width = H - unit;
+    const Range before{0, scratch.steps.begin[place]}, after{scratch.steps.end[place], a.time};
+    for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
+      const int64_t unit = block * kBlock, width = smaller(kBlock, P - unit);
       if (a.dh0) {
-        const Vector skipped = sum_skipped(a, row, Range{0, scratch.steps.begin[place]}, unit);
-        store_n(a.dh0 + row * H + unit, load(scratch.dh_at(a, place, block)) + skipped, width);
+        const Vector skipped = sum_skipped(a, row, before, unit);
+        store_n(a.dh0 + row * P + unit, load(scratch.dh_at(a, place, block)) + skipped, width);
       }
-      if (a.dc0)
-        store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), width);
+      if (a.dprojected) {
+        fill_skipped(a, a.dprojected + unit, P, row, before, width, nullptr);
+        fill_skipped(a, a.dprojected + unit, P, row, after, width, nullptr);
+      }
+    }
+    if (a.dz_x && blocks.cells.begin == 0) {
+      fill_skipped(a, a.dz_x, kGates * H, row, before, kGates * H, nullptr);
+      fill_skipped(a, a.dz_x, kGates * H, row, after, kGates * H, nullptr);
+    }
+    for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
+      const int64_t unit = block * kBlock;
+      store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), H - unit);
     }
   }
 }
 
-// The gradients of the peephole weights: the places' sums, added up in their order.
-inline void sum_peephole(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
-  for (int64_t n = 0; n < 3; ++n) {
+// The places' sums, added up in their order, to where each belongs.
+inline void add_sums(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
+  const int64_t H = a.units, unit = block * kBlock;
+  for (int64_t n = 0; n < scratch.num_sums(a); ++n) {
     Vector sum = {};
     for (int64_t place = 0; place < a.batch; ++place)
-      sum += load(scratch.peephole_at(a, place, block) + n * kBlock);
-    store_n(a.dpeephole + n * a.units + block * kBlock, sum, a.units - block * kBlock);
+      sum += load(scratch.sums_at(a, place, block) + n * kBlock);
+    float* out = n >= kNormGainSum   ? a.dnorm_gain + (n - kNormGainSum) * H
+                 : n >= kNormCellSum ? a.dnorm_cell + (n - kNormCellSum) * H
+                 : a.dpeephole       ? a.dpeephole + n * H
+                                     : nullptr;
+    if (out) store_n(out + unit, sum, H - unit);
   }
 }
 
 // One thread's share of a backward call.
 void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, float* data,
               const Team& team) {
-  const int64_t B = a.batch, T = a.time, H = a.units, P = blocks_of(H);
+  const int64_t B = a.batch, T = a.time, H = a.units, P = a.outputs;
   const BackwardScratch scratch(a, steps, data);
   const bool gated = a.h_dropout != nullptr;
-  const Range blocks = plan.blocks(P, team.index);
+  const Shares shares(a, plan, team.index);
+  const Range blocks = shares.states;
+  const auto for_own = [&](int64_t from, int64_t to, auto body) {
+    for_own_places(a, plan, team.index, from, to, body);
+  };
   int64_t turn = 0;
   const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
   if (rounds(a)) {
     for_blocks(blocks, [&](int64_t block, auto width) {
       if (mine())
-        pack_transposed(a.recurrent, H, H, block, decltype(width)::count,
+        pack_transposed(a.recurrent, P, H, block, decltype(width)::count,
                         scratch.weights16(a, block));
     });
   } else {
-    pack_tiles(a.recurrent, H, H, blocks, gated, scratch.weights, mine);
+    pack_tiles(a.recurrent, P, H, blocks, gated, scratch.weights, mine);
   }
-  for_places(plan, team.index, B, 0, B,
-             [&](Range places) { start_backward(a, scratch, places, blocks); });
+  if (a.projection)
+    pack_columns(a.projection, P, H, 1, P, shares.cells, scratch.projection, mine);
+  for_own(0, B, [&](Range places) { start_backward(a, scratch, places, shares); });
   team.wait();
 
   for (int64_t s = T - 1; s >= (a.dh0 ? -1 : 0); --s) {
@@ -325,19 +275,34 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
     };
     products(0, smaller(now, after), false);
     if (a.dh0) products(now, after, true);
-    for_places(plan, team.index, B, after, now, [&](Range places) {
+    for_own(after, now, [&](Range places) {
       for (int64_t block = blocks.begin; block < blocks.end; ++block)
         for (int64_t place = places.begin; place < places.end; ++place)
           first_of_row(a, scratch, s, place, block);
     });
     if (!plan.by_rows) team.wait();
+    const auto also = [&](auto part) {
+      for_own(0, now, part);
+      if (!plan.by_rows) team.wait();
+    };
+    const auto for_each = [&](auto part) {
+      also([&](Range places) {
+        for (int64_t place = places.begin; place < places.end; ++place)
+          part(a, scratch, s, place, shares.cells);
+      });
+    };
+    if (a.projection)
+      also([&](Range places) { project_backward(a, scratch, s, places, shares.cells); });
+    if (a.norm_gain) {
+      for_each(norm_cell_backward);
+      for_each(norm_gates_backward);
+    }
   }
-  for_places(plan, team.index, B, 0, B,
-             [&](Range places) { finish_backward(a, scratch, places, blocks); });
-  if (a.dpeephole) {
+  for_own(0, B, [&](Range places) { finish_backward(a, scratch, places, shares); });
+  if (scratch.num_sums(a)) {
     team.wait();
-    for (int64_t block = team.index; block < P; block += team.size)
-      sum_peephole(a, scratch, block);
+    for (int64_t block = team.index; block < blocks_of(H); block += team.size)
+      add_sums(a, scratch, block);
   }
   end_products();
 }

@@ -191,6 +191,18 @@ inline void multiply_gated(Product p, int64_t rows, int64_t gate) {
   }
 }
 
+// for_places in the ranges that the products of a call go in: a place then belongs to the same
+// thread in all that is done at a step.
+template <class Body>
+inline void for_own_places(const longshort_lstm& a, const Plan& plan, int thread, int64_t from,
+                           int64_t to, Body body) {
+  if (rounds(a)) {
+    for_places<kGroup>(plan, thread, a.batch, from, to, body);
+  } else {
+    for_places(plan, thread, a.batch, from, to, body);
+  }
+}
+
 // Keras' (depth, 4H) weights -> the right factor (padded depth / 2, 4, kLanes, 2) of one block.
 inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64_t block,
                        Bfloat16* out) {

@@ -33,32 +33,40 @@ struct Taker {
 struct ForwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
-  float* weights;  // (P, D + H, 4, kLanes); in bfloat16 D and H padded
-  float* bias;     // (P, 4, kLanes)
-  float* cells;    // (P, B, kLanes), the running c
-  float* states;   // (2, B, P kLanes), the running h
-  float* dropped;  // (2, 4, B, P kLanes), h times h_dropout, or null
+  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded
+  float* bias;     // (blocks, 4, kLanes)
+  float* cells;    // (blocks, B, kLanes), the running c
+  float* states;   // (2, B, width), the running h; its width is P in whole blocks
+  float* dropped;  // (2, 4, B, width), h times h_dropout, or null
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
-  float* ahead;    // (P, kAhead or B, 4, kLanes), x W + b, or null
-  Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded H), h times h_dropout as a left factor
+  float* ahead;    // (blocks, kAhead or B, 4, kLanes), x W + b, or null
+  float* outs;        // (B, blocks kLanes), o A(c) by places, what is projected, or null
+  float* sums;        // (B, blocks, 4, kLanes), h U by places, to be normalised, or null
+  float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places, for the same, or null
+  float* projection;  // packed, see projection.h, or null
+  Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded P), h times h_dropout as a left factor
   Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
   int64_t size;
 
   ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
       : steps(made), varied(::varied(a)) {
-    const int64_t P = blocks_of(a.units), width = P * kBlock, B = a.batch;
-    const int64_t D16 = pad_depth(a.features), H16 = pad_depth(a.units);
+    const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock, B = a.batch;
+    const int64_t D16 = pad_depth(a.features), P16 = pad_depth(a.outputs);
     Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(P * (D16 + H16) * kTile)
-                                    : P * (a.features + a.units) * kTile);
-    bias = taker.take(P * kTile);
-    cells = taker.take(P * B * kBlock);
+    weights = taker.take(rounds(a) ? halved(blocks * (D16 + P16) * kTile)
+                                    : blocks * (a.features + a.outputs) * kTile);
+    bias = taker.take(blocks * kTile);
+    cells = taker.take(blocks * B * kBlock);
     states = taker.take(2 * B * width);
     dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
     inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
-    ahead = taker.take(plan.x_ahead || rounds(a) ? P * ahead_entries(a) * kTile : 0);
+    ahead = taker.take(!a.z_x && (plan.x_ahead || rounds(a)) ? blocks * ahead_entries(a) * kTile : 0);
+    sums = taker.take(a.z_x ? B * blocks * kTile : 0);
+    candidates = taker.take(a.z_x ? 2 * B * blocks * kBlock : 0);
+    outs = taker.take(a.projection ? B * blocks * kBlock : 0);
+    projection = taker.take(a.projection ? a.units * width : 0);
     states16 = reinterpret_cast<Bfloat16*>(
-        taker.take(rounds(a) ? halved(2 * state_gates(a) * B * H16) : 0));
+        taker.take(rounds(a) ? halved(2 * state_gates(a) * B * P16) : 0));
     inputs16 = reinterpret_cast<Bfloat16*>(
         taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
@@ -68,11 +76,11 @@ struct ForwardScratch {
     return (a.x_dropout ? kGates : 1) * ahead_entries(a) * pad_depth(a.features);
   }
   Bfloat16* states16_at(const longshort_lstm& a, int64_t step) const {
-    return states16 + step % 2 * state_gates(a) * a.batch * pad_depth(a.units);
+    return states16 + step % 2 * state_gates(a) * a.batch * pad_depth(a.outputs);
   }
   const Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
     return reinterpret_cast<const Bfloat16*>(weights) +
-           block * (pad_depth(a.features) + pad_depth(a.units)) * kTile;
+           block * (pad_depth(a.features) + pad_depth(a.outputs)) * kTile;
   }
   static int64_t ahead_entries(const longshort_lstm& a) {
     return kAhead > a.batch ? kAhead : a.batch;
@@ -89,7 +97,16 @@ struct ForwardStep {
   int64_t ahead_block;  // floats from one block of it to the next
   bool has_h;           // false: h is zero
 
-  int64_t width() const { return blocks_of(a.units) * kBlock; }
+  int64_t width() const { return blocks_of(a.outputs) * kBlock; }
+  float* outs_at(int64_t place, int64_t block) const {
+    return scratch.outs + (place * blocks_of(a.units) + block) * kBlock;
+  }
+  float* sums_at(int64_t place, int64_t block) const {
+    return scratch.sums + (place * blocks_of(a.units) + block) * kTile;
+  }
+  float* candidates_at(int64_t which, int64_t place, int64_t block) const {
+    return scratch.candidates + ((which * a.batch + place) * blocks_of(a.units) + block) * kBlock;
+  }
   // (B, width) of the step before and of this one; dropped has four of them.
   float* states(int64_t step) const { return scratch.states + step % 2 * a.batch * width(); }
   float* dropped(int64_t step) const {
@@ -100,60 +117,84 @@ struct ForwardStep {
 // Writes kLanes units of h, with their dropout, as a left factor in bfloat16.
 LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
                                   int64_t row, int64_t unit, Vector h) {
-  const int64_t H = a.units, B = a.batch, width = pad_depth(H);
+  const int64_t P = a.outputs, B = a.batch, width = pad_depth(P);
   for (int64_t g = 0; g < ForwardScratch::state_gates(a); ++g) {
     const Vector factor =
-        a.h_dropout ? load_n(a.h_dropout + (g * B + row) * H + unit, H - unit) : splat(1.0f);
+        a.h_dropout ? load_n(a.h_dropout + (g * B + row) * P + unit, P - unit) : splat(1.0f);
     store_bfloat16(states + (g * B + place) * width + unit, h * factor);
   }
 }
 
-// From z to the new state, for one block of units. What is the same for all rows is worked out once:
-// at small sizes the addresses would cost as much as the cell.
-struct CellForward {
+// Keeps the new h of one block. What is the same for all rows is worked out once: at small sizes the
+// addresses would cost as much as the cell.
+struct StateForward {
   const ForwardStep& step;
   const longshort_lstm& a;
-  const int64_t first, block, unit, width, row_stride;
-  const bool masks, saves, drops;
-  float *running, *gates, *cells, *hs;
+  const int64_t first, unit, width, row_stride;
+  const bool drops;
+  float* hs;
   const float* previous;
   float* next;
 
-  LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t its_block)
+  LONGSHORT_INLINE StateForward(const ForwardStep& now, int64_t place, int64_t block)
       : step(now),
         a(now.a),
         first(place),
-        block(its_block),
         unit(block * kBlock),
         width(now.width()),
         row_stride(a.time * a.hs_stride),
-        masks(a.mask),
-        saves(a.gates),
         drops(rounds(a) || now.scratch.dropped) {
-    const Steps& steps = now.scratch.steps;
-    const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
-    running = now.scratch.cells + (block * a.batch + place) * kBlock;
     previous = now.states(now.s) + place * width + unit;
     next = now.states(now.s + 1) + place * width + unit;
-    gates = saves ? a.gates + entry * kTile : nullptr;
-    cells = saves ? a.cells + entry * kBlock : nullptr;
     hs = a.hs ? a.hs + time_of(a, now.s) * a.hs_stride + unit : nullptr;
   }
 
-  // The tile's row r.
-  LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4]) const {
-    keep(r, make_cell(z, load(running + r * kBlock)));
-  }
-  LONGSHORT_INLINE void keep(int64_t r, const Cell& cell) const {
-    const int64_t row = step.scratch.steps.row[first + r];
-    Vector c = cell.c, h = cell.h;
-    if (masks && masked(a, row, step.s)) {
-      c = load(running + r * kBlock);
-      h = load(previous + r * width);
-    }
-    store(running + r * kBlock, c);
+  // The tile's row r, which is the caller's `row`.
+  LONGSHORT_INLINE void keep(int64_t r, int64_t row, bool skipped, Vector h) const {
+    if (skipped) h = load(previous + r * width);
     store(next + r * width, h);
-    if (hs) store_n(hs + row * row_stride, h, a.units - unit);
+    if (hs) store_n(hs + row * row_stride, h, a.outputs - unit);
+    if (drops) drop_state(first + r, row, h);
+  }
+
+  // h with its dropout, where the next step's product reads it.
+  void drop_state(int64_t place, int64_t row, Vector h) const {
+    const int64_t P = a.outputs, B = a.batch;
+    if (rounds(a)) {
+      round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
+      return;
+    }
+    float* dropped = step.dropped(step.s + 1) + place * width + unit;
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      const Vector factor = load_n(a.h_dropout + (gate * B + row) * P + unit, P - unit);
+      store(dropped + gate * B * width, h * factor);
+    }
+  }
+};
+
+// From z to the new states, for one block of units.
+struct CellForward {
+  const ForwardStep& step;
+  const longshort_lstm& a;
+  const int64_t first;
+  const bool masks, saves;
+  float *running, *gates, *cells;
+
+  LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t block)
+      : step(now), a(now.a), first(place), masks(a.mask), saves(a.gates) {
+    const Steps& steps = now.scratch.steps;
+    const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
+    running = now.scratch.cells + (block * a.batch + place) * kBlock;
+    gates = saves ? a.gates + entry * kTile : nullptr;
+    cells = saves ? a.cells + entry * kBlock : nullptr;
+  }
+
+  LONGSHORT_INLINE int64_t row_of(int64_t r) const { return step.scratch.steps.row[first + r]; }
+  LONGSHORT_INLINE bool skips(int64_t row) const { return masks && masked(a, row, step.s); }
+  // The tile's row r.
+  LONGSHORT_INLINE void keep(int64_t r, bool skipped, const Cell& cell) const {
+    const Vector c = skipped ? load(running + r * kBlock) : cell.c;
+    store(running + r * kBlock, c);
     if (saves) {
       store(gates + r * kTile, cell.i);
       store(gates + r * kTile + kBlock, cell.f);
@@ -161,23 +202,31 @@ struct CellForward {
       store(gates + r * kTile + 3 * kBlock, cell.o);
       store(cells + r * kBlock, c);
     }
-    if (drops) drop_state(first + r, row, h);
   }
-
-  // h with its dropout, where the next step's product reads it.
-  void drop_state(int64_t place, int64_t row, Vector h) const {
-    const int64_t H = a.units, B = a.batch;
-    if (rounds(a)) {
-      round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
-      return;
-    }
-    float* dropped = step.dropped(step.s + 1) + place * width + unit;
-    for (int64_t gate = 0; gate < kGates; ++gate) {
-      const Vector factor = load_n(a.h_dropout + (gate * B + row) * H + unit, H - unit);
-      store(dropped + gate * B * width, h * factor);
-    }
+  LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4],
+                                   const StateForward& state) const {
+    const int64_t row = row_of(r);
+    const Cell cell = make_cell(z, load(running + r * kBlock));
+    const bool skipped = skips(row);
+    keep(r, skipped, cell);
+    state.keep(r, row, skipped, cell.h);
   }
 };
+
+// What becomes of o A(c) of one place and block: the new h, or what is yet to be projected.
+inline void keep_out(const ForwardStep& step, int64_t place, int64_t block, Vector out) {
+  const longshort_lstm& a = step.a;
+  const int64_t H = a.units, unit = block * kBlock, row = step.scratch.steps.row[place];
+  if (a.projection) {
+    store(step.outs_at(place, block), out);
+    if (a.outs) store_n(a.outs + (row * a.time + time_of(a, step.s)) * H + unit, out, H - unit);
+    return;
+  }
+  const StateForward state(step, place, block);
+  const Zoneout zoneout(a, step.s, block);
+  const Vector h = zoneout.state(Noise::kZoneoutH, row, load(state.previous), out);
+  state.keep(0, row, masked(a, row, step.s), h);
+}
 
 // The same for the LSTM's variants, from sums (rows, 4, kLanes) in memory. Not inlined: the plain
 // cell's registers are its own.
@@ -186,10 +235,10 @@ __attribute__((noinline)) inline void varied_rows(const ForwardStep& step, Range
   const CellForward cell(step, places.begin, block);
   const VariedCell varied(step.a, step.s, block);
   for (int64_t r = 0; r < places.size(); ++r) {
-    const int64_t row = step.scratch.steps.row[places.begin + r];
-    Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * kBlock));
-    made.h = varied.zone_state(row, load(cell.previous + r * cell.width), made.h);
-    cell.keep(r, made);
+    const int64_t row = cell.row_of(r);
+    const Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * kBlock));
+    cell.keep(r, cell.skips(row), made);
+    keep_out(step, places.begin + r, block, varied.out(made.o, made.h));
   }
 }
 

@@ -1,14 +1,17 @@
 // Forward: both products of a step, the gates and the cell in one register tile.
 #pragma once
 #include "ahead.h"
+#include "layer_norm.h"
+#include "projection.h"
+#include "shares.h"
 
 namespace {
 
 template <bool Gated, int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t D = a.features, H = a.units, B = a.batch, T = a.time;
-  const float* weights = step.scratch.weights + block * (D + H) * kTile;
+  const int64_t D = a.features, P = a.outputs, B = a.batch, T = a.time;
+  const float* weights = step.scratch.weights + block * (D + P) * kTile;
   if (a.gates) {
     const Steps& steps = step.scratch.steps;
     const int64_t at = block * steps.total(a) + steps.first[step.s] + place;
@@ -36,7 +39,7 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     const int64_t width = step.width();
     const float* h = a.h_dropout ? step.dropped(step.s) : step.states(step.s);
     const int64_t gate = a.h_dropout ? B * width : 0;
-    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, H);
+    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, P);
   }
   if (step.scratch.varied) {
     alignas(64) float sums[R * kTile];
@@ -46,14 +49,15 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     return;
   }
   const CellForward cell(step, place, block);
+  const StateForward state(step, place, block);
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) cell(r, z.sum[r]);
+  for (int r = 0; r < R; ++r) cell(r, z.sum[r], state);
 }
 
 // The same in bfloat16, for up to kGroup places: x W is there, h U is added to it in place.
 inline void forward_group(const ForwardStep& step, Range places, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t B = a.batch, depth = pad_depth(a.units);
+  const int64_t B = a.batch, depth = pad_depth(a.outputs);
   float* sums = step.ahead + block * step.ahead_block + places.begin * kTile;
   if (step.has_h) {
     const Product product{step.scratch.states16_at(a, step.s) + places.begin * depth,
@@ -71,6 +75,7 @@ inline void forward_group(const ForwardStep& step, Range places, int64_t block) 
     }
   }
   const CellForward cell(step, places.begin, block);
+  const StateForward state(step, places.begin, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     Vector z[4];
     for (int g = 0; g < 4; ++g) {
@@ -78,46 +83,36 @@ inline void forward_group(const ForwardStep& step, Range places, int64_t block) 
       z[g] = load(sum) + load(step.scratch.bias + block * kTile + g * kBlock);
       if (step.scratch.varied) store(sum, z[g]);
     }
-    if (!step.scratch.varied) cell(r, z);
+    if (!step.scratch.varied) cell(r, z, state);
   }
   if (step.scratch.varied) varied_rows(step, places, block, sums);
 }
 
-// h of all steps of a row that are not computed: those before its first and after its last one.
-inline void fill_skipped(const longshort_lstm& a, int64_t row, Range steps, int64_t unit,
-                         int64_t width, const float* h) {
-  for (int64_t s = steps.begin; s < steps.end; ++s) {
-    float* out = a.hs + (row * a.time + time_of(a, s)) * a.hs_stride + unit;
-    if (h) {
-      memcpy(out, h, width * sizeof(float));
-    } else {
-      memset(out, 0, width * sizeof(float));
-    }
-  }
-}
-
-// Initial state of the given places and blocks, in both of the buffers.
+// Initial states of the given places and blocks, h in both of the buffers.
 inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch, Range places,
-                          Range blocks) {
-  const int64_t B = a.batch, H = a.units, total = blocks_of(H) * kBlock;
+                          const Shares& blocks) {
+  const int64_t B = a.batch, H = a.units, P = a.outputs, total = blocks_of(P) * kBlock;
   for (int64_t place = places.begin; place < places.end; ++place) {
     const int64_t row = scratch.steps.row[place];
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t unit = block * kBlock, width = smaller(kBlock, H - unit);
-      const Vector h = a.h0 ? load_n(a.h0 + row * H + unit, width) : Vector{};
-      const Vector c = a.c0 ? load_n(a.c0 + row * H + unit, width) : Vector{};
+    for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
+      const int64_t unit = block * kBlock;
+      const Vector c = a.c0 ? load_n(a.c0 + row * H + unit, H - unit) : Vector{};
       store(scratch.cells + (block * B + place) * kBlock, c);
+    }
+    for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
+      const int64_t unit = block * kBlock, width = smaller(kBlock, P - unit);
+      const Vector h = a.h0 ? load_n(a.h0 + row * P + unit, width) : Vector{};
       for (int64_t buffer = 0; buffer < 2; ++buffer) {
         store(scratch.states + (buffer * B + place) * total + unit, h);
         if (rounds(a)) {
           Bfloat16* states = scratch.states16_at(a, buffer);
           round_state(a, states, place, row, unit, h);
-          for (int64_t g = 0; block == blocks_of(H) - 1 && g < scratch.state_gates(a); ++g)
-            for (int64_t u = total; u < pad_depth(H); ++u)
-              states[(g * B + place) * pad_depth(H) + u] = 0;
+          for (int64_t g = 0; block == blocks_of(P) - 1 && g < scratch.state_gates(a); ++g)
+            for (int64_t u = total; u < pad_depth(P); ++u)
+              states[(g * B + place) * pad_depth(P) + u] = 0;
         }
         for (int64_t g = 0; scratch.dropped && g < kGates; ++g) {
-          const Vector factor = load_n(a.h_dropout + (g * B + row) * H + unit, width);
+          const Vector factor = load_n(a.h_dropout + (g * B + row) * P + unit, width);
           store(scratch.dropped + ((buffer * kGates + g) * B + place) * total + unit, h * factor);
         }
       }
@@ -126,22 +121,31 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
 }
 
 inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratch, Range places,
-                           Range blocks) {
-  const int64_t B = a.batch, H = a.units, total = blocks_of(H) * kBlock;
+                           const Shares& blocks) {
+  const int64_t B = a.batch, H = a.units, P = a.outputs, total = blocks_of(P) * kBlock;
+  // The columns of some blocks.
+  const auto columns = [](Range range, int64_t all) {
+    return Range{smaller(range.begin * kBlock, all), smaller(range.end * kBlock, all)};
+  };
+  const Range units = columns(blocks.cells, H), outputs = columns(blocks.states, P);
   for (int64_t place = places.begin; place < places.end; ++place) {
     const int64_t row = scratch.steps.row[place], end = scratch.steps.end[place];
-    const float* state = scratch.states + (end % 2 * B + place) * total;
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const int64_t unit = block * kBlock, width = smaller(kBlock, H - unit);
-      store_n(a.h_last + row * H + unit, load(state + unit), width);
-      store_n(a.c_last + row * H + unit, load(scratch.cells + (block * B + place) * kBlock), width);
+    const Range before{0, scratch.steps.begin[place]}, after{end, a.time};
+    const float* state = scratch.states + (end % 2 * B + place) * total + outputs.begin;
+    const float* first = a.h0 ? a.h0 + row * P + outputs.begin : nullptr;
+    memcpy(a.h_last + row * P + outputs.begin, state, outputs.size() * sizeof(float));
+    for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block)
+      store_n(a.c_last + row * H + block * kBlock,
+              load(scratch.cells + (block * B + place) * kBlock), H - block * kBlock);
+    if (a.hs) {
+      float* hs = a.hs + outputs.begin;
+      fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);
+      fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), state);
     }
-    if (!a.hs) continue;
-    const int64_t unit = blocks.begin * kBlock, width = smaller(blocks.end * kBlock, H) - unit;
-    if (width <= 0) continue;
-    fill_skipped(a, row, Range{0, scratch.steps.begin[place]}, unit, width,
-                 a.h0 ? a.h0 + row * H + unit : nullptr);
-    fill_skipped(a, row, Range{end, a.time}, unit, width, state + unit);
+    if (a.outs) {
+      fill_skipped(a, a.outs + units.begin, H, row, before, units.size(), nullptr);
+      fill_skipped(a, a.outs + units.begin, H, row, after, units.size(), nullptr);
+    }
   }
 }
 
@@ -165,17 +169,17 @@ inline const float* drop_inputs(const longshort_lstm& a, const ForwardScratch& s
 // One thread's share of a forward call. The first step with no h0 has no recurrent product.
 void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, float* data,
              const Team& team) {
-  const int64_t B = a.batch, T = a.time, D = a.features, H = a.units, P = blocks_of(H);
+  const int64_t T = a.time, D = a.features, H = a.units, P = a.outputs;
   const ForwardScratch scratch(a, plan, steps, data);
-  for (int64_t block = team.index; block < P; block += team.size) {
+  for (int64_t block = team.index; block < blocks_of(H); block += team.size) {
     if (rounds(a)) {
       auto* panel = const_cast<Bfloat16*>(scratch.weights16(a, block));
       pack_gates(a.kernel, D, H, block, panel);
-      pack_gates(a.recurrent, H, H, block, panel + pad_depth(D) * kTile);
+      pack_gates(a.recurrent, P, H, block, panel + pad_depth(D) * kTile);
     } else {
-      float* panel = scratch.weights + block * (D + H) * kTile;
+      float* panel = scratch.weights + block * (D + P) * kTile;
       pack_gates(a.kernel, D, H, block, panel);
-      pack_gates(a.recurrent, H, H, block, panel + D * kTile);
+      pack_gates(a.recurrent, P, H, block, panel + D * kTile);
     }
     if (a.bias) {
       pack_gates(a.bias, 1, H, block, scratch.bias + block * kTile);
@@ -183,14 +187,22 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       memset(scratch.bias + block * kTile, 0, kTile * sizeof(float));
     }
   }
-  const Range blocks = plan.blocks(P, team.index);
-  for_places(plan, team.index, B, 0, B,
-             [&](Range places) { start_forward(a, scratch, places, blocks); });
+  const Shares shares(a, plan, team.index);
+  const Range blocks = shares.cells;
+  const auto for_own = [&](int64_t count, auto body) {
+    for_own_places(a, plan, team.index, 0, count, body);
+  };
+  int64_t turn = 0;
+  if (a.projection)
+    pack_columns(a.projection, H, P, P, 1, shares.states, scratch.projection,
+                 [&] { return !plan.by_rows || turn++ % team.size == team.index; });
+  for_own(a.batch, [&](Range places) { start_forward(a, scratch, places, shares); });
   team.wait();
 
   int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
     ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
+    const int64_t active = scratch.steps.active(s);
     if (scratch.ahead) {
       if (s == ahead_end) {
         ahead_begin = s;
@@ -212,12 +224,16 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      if (a.z_x) {
+        for_own(active, [&](Range places) { norm_products(step, places, block); });
+        continue;
+      }
       if (rounds(a)) {
-        for_places<kGroup>(plan, team.index, B, 0, scratch.steps.active(s),
+        for_places<kGroup>(plan, team.index, a.batch, 0, active,
                            [&](Range places) { forward_group(step, places, block); });
         continue;
       }
-      for_places(plan, team.index, B, 0, scratch.steps.active(s), [&](Range places) {
+      for_places(plan, team.index, a.batch, 0, active, [&](Range places) {
         auto tile = [&](int64_t place, auto height) {
           if (gated(a)) {
             forward_tile<true, decltype(height)::count>(step, place, block);
@@ -229,9 +245,17 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       });
     }
     if (!plan.by_rows) team.wait();
+    const auto also = [&](auto part, Range share) {
+      for_own(active, [&](Range places) { part(step, places, share); });
+      if (!plan.by_rows) team.wait();
+    };
+    if (a.z_x) {
+      also(norm_gates, blocks);
+      also(norm_cells, blocks);
+    }
+    if (a.projection) also(project_forward, shares.states);
   }
-  for_places(plan, team.index, B, 0, B,
-             [&](Range places) { finish_forward(a, scratch, places, blocks); });
+  for_own(a.batch, [&](Range places) { finish_forward(a, scratch, places, shares); });
   end_products();
 }
 

@@ -30,7 +30,7 @@ int plan_product(double flops, int num_threads) {
 }
 
 Plan plan_steps(const longshort_lstm& a, int num_threads) {
-  const int64_t depth = a.features + a.units;
+  const int64_t depth = a.features + a.outputs;
   // With few rows the weights' way from the cache is what takes the time.
   const double flops = 2.0 * (a.batch > 4 ? a.batch : 4) * depth * kGates * a.units;
   const int64_t weights = depth * kGates * a.units * static_cast<int64_t>(sizeof(float));
@@ -86,9 +86,13 @@ const Kernels& kernels() {
 
 const char* check_shape(const longshort_lstm& a) {
   if (a.batch < 0 || a.time < 0) return "batch and time must not be negative";
-  if (a.features < 1 || a.units < 1) return "features and units must be at least 1";
+  if (a.features < 0 || a.units < 1 || a.outputs < 1)
+    return "features, units and outputs must be at least 1";
+  if (a.features == 0 && (a.x || a.kernel))  // as with layer norm
+    return "features, units and outputs must be at least 1";
   constexpr int64_t limit = (int64_t{1} << 31) - 1;
-  if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit)
+  if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit ||
+      a.outputs >= limit)
     return "a dimension is 2^31 - 1 or more";
   if (a.activation < LONGSHORT_TANH || a.activation > LONGSHORT_LINEAR ||
       a.recurrent_activation < LONGSHORT_SIGMOID || a.recurrent_activation > LONGSHORT_HARD_SIGMOID)
@@ -97,10 +101,11 @@ const char* check_shape(const longshort_lstm& a) {
   const auto rate = [](double r) { return r >= 0 && r <= 1; };
   if (!rate(a.zoneout_h) || !rate(a.zoneout_c) || !rate(a.update_dropout) || a.update_dropout == 1)
     return "a rate is out of its range";
-  if ((a.hs || a.dhs) && a.hs_stride < a.units) return "hs_stride must be at least units";
+  if ((a.hs || a.dhs) && a.hs_stride < a.outputs) return "hs_stride must be at least outputs";
   return nullptr;
 }
 
+constexpr const char* kOutputs = "without a projection there must be as many outputs as units";
 constexpr const char* kMissing = "an array that may not be null is null";
 
 void copy_or_zero(float* out, const float* in, int64_t n) {
@@ -195,13 +200,17 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
     if (!a.gates != !a.cells) return "gates and cells must be given together";
     if (a.gates && !a.hs) return "hs must be given where gates and cells are";
-    if (!a.x || !a.kernel || !a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    if (!a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    if (a.z_x ? a.features || !a.norm_gain || !a.norm_cell : !a.x || !a.kernel) return kMissing;
+    if (a.gates && a.projection && !a.outs) return kMissing;
+    if (a.gates && a.z_x && (!a.normed || !a.statistics)) return kMissing;
+    if (!a.projection && a.outputs != a.units) return kOutputs;
     return nullptr;
   });
   if (error) return error;
   if (empty(layers)) {
     for (int i = 0; i < count; ++i) {
-      copy_or_zero(layers[i].h_last, layers[i].h0, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].h_last, layers[i].h0, layers[i].batch * layers[i].outputs);
       copy_or_zero(layers[i].c_last, layers[i].c0, layers[i].batch * layers[i].units);
     }
     return nullptr;
@@ -211,15 +220,22 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
 }
 
 const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
-  const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
-    return !a.recurrent || !a.gates || !a.cells || !a.dz ? kMissing : nullptr;
+  const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
+    if (!a.recurrent || !a.gates || !a.cells || !a.dz) return kMissing;
+    if (!a.projection != !a.dprojected) return kMissing;
+    if (a.norm_gain && (!a.norm_cell || !a.normed || !a.statistics || !a.dz_x || !a.dnorm_gain ||
+                        !a.dnorm_cell))
+      return kMissing;
+    return !a.projection && a.outputs != a.units ? kOutputs : nullptr;
   });
   if (error) return error;
   if (empty(layers)) {
     for (int i = 0; i < count; ++i) {
-      copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].outputs);
       copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
       copy_or_zero(layers[i].dpeephole, nullptr, 3 * layers[i].units);
+      copy_or_zero(layers[i].dnorm_gain, nullptr, kGates * layers[i].units);
+      copy_or_zero(layers[i].dnorm_cell, nullptr, 2 * layers[i].units);
     }
     return nullptr;
   }
@@ -230,21 +246,22 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
 
 const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
-    return !a.x || !a.hs || !a.dz || !a.dkernel || !a.drecurrent ? kMissing : nullptr;
+    if (a.features && (!a.x || !a.dkernel)) return kMissing;
+    return !a.hs || !a.dz || !a.drecurrent ? kMissing : nullptr;
   });
   if (error) return error;
   if (empty(layers)) {
     for (int i = 0; i < count; ++i) {
       const longshort_lstm& a = layers[i];
       copy_or_zero(a.dkernel, nullptr, a.features * kGates * a.units);
-      copy_or_zero(a.drecurrent, nullptr, a.units * kGates * a.units);
+      copy_or_zero(a.drecurrent, nullptr, a.outputs * kGates * a.units);
       copy_or_zero(a.dbias, nullptr, kGates * a.units);
     }
     return nullptr;
   }
   const Kernels& k = kernels();
   const auto plan = [](const longshort_lstm& a, int threads) {
-    return Plan{plan_product(product_flops(a, a.features + a.units), threads), false, false, false};
+    return Plan{plan_product(product_flops(a, a.features + a.outputs), threads), false, false, false};
   };
   const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     // Enough for the planned team, and for a team of one.

@@ -8,7 +8,7 @@ namespace {
 // then stays in a core's own cache while all rows of the weights pass over it.
 constexpr int64_t kDepth = 512;
 
-inline int64_t weight_rows(const longshort_lstm& a) { return a.features + a.units + 1; }
+inline int64_t weight_rows(const longshort_lstm& a) { return a.features + a.outputs + 1; }
 
 // One thread's scratch.
 struct WeightScratch {
@@ -34,15 +34,15 @@ struct WeightScratch {
 // Rows m..m+count-1 of [x h_{t-1} 1], with the dropout of one gate, at one entry.
 LONGSHORT_INLINE void left_values(const longshort_lstm& a, const Entry& at, int64_t g, int64_t m,
                                   int count, float* out) {
-  const int64_t B = a.batch, T = a.time, D = a.features, H = a.units;
+  const int64_t B = a.batch, T = a.time, D = a.features, P = a.outputs;
   const int64_t b = at.steps.row[at.place], s = at.s;
   const float* x = a.x + (b * T + time_of(a, s)) * D;
   const float* h = s > 0  ? a.hs + (b * T + time_of(a, s - 1)) * a.hs_stride
-                   : a.h0 ? a.h0 + b * H
+                   : a.h0 ? a.h0 + b * P
                           : nullptr;
   const float* x_factor = a.x_dropout ? a.x_dropout + (g * B + b) * D : nullptr;
-  const float* h_factor = a.h_dropout ? a.h_dropout + (g * B + b) * H : nullptr;
-  if (m >= D && m + count <= D + H && h && !h_factor) {  // nearly all tiles
+  const float* h_factor = a.h_dropout ? a.h_dropout + (g * B + b) * P : nullptr;
+  if (m >= D && m + count <= D + P && h && !h_factor) {  // nearly all tiles
     for (int i = 0; i < count; ++i) out[i] = h[m - D + i];
     return;
   }
@@ -50,7 +50,7 @@ LONGSHORT_INLINE void left_values(const longshort_lstm& a, const Entry& at, int6
     const int64_t row = m + i, unit = row - D;
     if (row < D) {
       out[i] = x_factor ? x[row] * x_factor[row] : x[row];
-    } else if (unit < H) {
+    } else if (unit < P) {
       out[i] = !h ? 0.0f : h_factor ? h[unit] * h_factor[unit] : h[unit];
     } else {
       out[i] = 1.0f;
@@ -96,7 +96,7 @@ inline void unpack_sums(const longshort_lstm& a, Range m, int64_t block, const f
   const int64_t D = a.features, H = a.units, unit = block * kBlock;
   for (int64_t i = m.begin; i < m.end; ++i, sums += kTile) {
     float* row = i < D       ? a.dkernel + i * kGates * H
-                 : i < D + H ? a.drecurrent + (i - D) * kGates * H
+                 : i < D + a.outputs ? a.drecurrent + (i - D) * kGates * H
                              : a.dbias;
     for (int64_t g = 0; row && g < kGates; ++g)
       store_n(row + g * H + unit, load(sums + g * kBlock), H - unit);

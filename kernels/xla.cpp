@@ -1,9 +1,9 @@
 // JAX's door: XLA FFI handlers around the C interface. An array that is absent has zero elements.
 //
 // A call is of N = 1 or 2 directions with the same mask; what belongs to one direction has a leading
-// axis N (x may do without: then all read the same), and hs is (B, T, N, H): the two outputs side
+// axis N (x may do without: then all read the same), and hs is (B, T, N, P): the two outputs side
 // by side, as Bidirectional joins them. Of two directions the second is the reverse one; of one,
-// `reverse` says.
+// `reverse` says. With layer norm x is z_x, (.., B, T, 4H).
 #include "lstm.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -18,7 +18,7 @@ using FloatsOut = ffi::Result<Floats>;
 
 // The constants of a call, as `struct longshort_lstm` has them.
 struct Settings {
-  bool reverse, bfloat16, coupled;
+  bool reverse, bfloat16, layer_norm, coupled;
   int64_t activation, recurrent_activation;
   double cell_clip, zoneout_h, zoneout_c, update_dropout;
 };
@@ -27,7 +27,8 @@ struct Settings {
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(
     Settings, ::xla::ffi::StructMember<bool>("reverse"),
-    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("coupled"),
+    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("layer_norm"),
+    ::xla::ffi::StructMember<bool>("coupled"),
     ::xla::ffi::StructMember<int64_t>("activation"),
     ::xla::ffi::StructMember<int64_t>("recurrent_activation"),
     ::xla::ffi::StructMember<double>("cell_clip"), ::xla::ffi::StructMember<double>("zoneout_h"),
@@ -40,14 +41,18 @@ namespace {
 // kernel may follow its pointer; the Python side gives the sentence that says which one is wrong.
 class Call {
  public:
-  // `recurrent` is (N, H, 4H), or of that shape.
+  // `recurrent` is (N, P, 4H), or of that shape.
   Call(const Floats& x, const Floats& recurrent, const Settings& settings)
       : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, settings) {
     fits_ = fits_ && x.dimensions().size() == 3 + from(x);
+    if (!settings.layer_norm) return;
+    fits_ = fits_ && D == 4 * H;
+    D = 0;
+    for (longshort_lstm& a : layers_) a.features = 0;
   }
   Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent,
        const Settings& settings)
-      : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3) {
+      : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3 && axis(recurrent, 2) % 4 == 0) {
     if (count_ < 1 || count_ > 2) {
       fits_ = false;
       count_ = 1;
@@ -57,8 +62,9 @@ class Call {
       a.batch = batch;
       a.time = time;
       a.features = features;
-      a.units = axis(recurrent, 1);
-      a.hs_stride = count_ * a.units;
+      a.units = axis(recurrent, 2) / 4;
+      a.outputs = axis(recurrent, 1);
+      a.hs_stride = count_ * a.outputs;
       a.reverse = count_ == 2 ? i == 1 : settings.reverse;
       a.bfloat16 = settings.bfloat16;
       a.coupled = settings.coupled;
@@ -69,11 +75,12 @@ class Call {
       a.zoneout_c = settings.zoneout_c;
       a.update_dropout = settings.update_dropout;
     }
-    const int64_t padded = (axis(recurrent, 1) + 15) / 16 * 16;
+    const int64_t padded = (axis(recurrent, 2) / 4 + 15) / 16 * 16;
     B = batch;
     T = time;
     D = features;
-    H = axis(recurrent, 1);
+    H = axis(recurrent, 2) / 4;
+    P = axis(recurrent, 1);
     cells = B * T * padded;
     gates = 4 * cells;
   }
@@ -84,10 +91,12 @@ class Call {
     give(field, buffer, size, size);
   }
   void give_x(const Floats& x) {
+    const auto field = D ? &longshort_lstm::x : &longshort_lstm::z_x;
+    const int64_t size = B * T * (D ? D : 4 * H);
     if (from(x)) {
-      give(&longshort_lstm::x, x, B * T * D);
+      give(field, x, size);
     } else {
-      share(&longshort_lstm::x, x, B * T * D);
+      share(field, x, size);
     }
   }
   // One array that all layers read.
@@ -96,10 +105,10 @@ class Call {
     check(buffer, size);
     give(field, buffer, size, 0, false);
   }
-  // hs or dhs: (B, T, N, H).
+  // hs or dhs: (B, T, N, P).
   template <class Field, class Buffer>
   void join(Field longshort_lstm::*field, Buffer& buffer) {
-    give(field, buffer, B * T * H, H);
+    give(field, buffer, B * T * P, P);
   }
 
   ffi::Error run(const char* (*kernel)(const longshort_lstm*, int)) const {
@@ -109,7 +118,7 @@ class Call {
                  : ffi::Error::Success();
   }
 
-  int64_t B, T, D, H, gates, cells;
+  int64_t B, T, D, H, P, gates, cells;
 
  private:
   static const Floats& array(const Floats& b) { return b; }
@@ -143,48 +152,68 @@ class Call {
 };
 
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
-                   Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole, Words noise,
+                   Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole,
+                   Floats projection, Floats norm_gain, Floats norm_cell, Words noise,
                    FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
-                   FloatsOut cells, Settings settings) {
+                   FloatsOut cells, FloatsOut normed, FloatsOut statistics, FloatsOut outs,
+                   Settings settings) {
   Call call(x, recurrent, settings);
   call.give_x(x);
   call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
-  call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
+  call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
   call.give(&longshort_lstm::bias, bias, 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
-  call.give(&longshort_lstm::h0, h0, call.B * call.H);
+  call.give(&longshort_lstm::h0, h0, call.B * call.P);
   call.give(&longshort_lstm::c0, c0, call.B * call.H);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
-  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
+  call.give(&longshort_lstm::projection, projection, call.H * call.P);
+  call.give(&longshort_lstm::norm_gain, norm_gain, 4 * call.H);
+  call.give(&longshort_lstm::norm_cell, norm_cell, 2 * call.H);
   call.give(&longshort_lstm::noise, noise, 3);
   call.join(&longshort_lstm::hs, hs);
-  call.give(&longshort_lstm::h_last, h_last, call.B * call.H);
+  call.give(&longshort_lstm::h_last, h_last, call.B * call.P);
   call.give(&longshort_lstm::c_last, c_last, call.B * call.H);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
+  call.give(&longshort_lstm::normed, normed, call.gates);
+  call.give(&longshort_lstm::statistics, statistics, 3 * call.B * call.T);
+  call.give(&longshort_lstm::outs, outs, call.B * call.T * call.H);
   return call.run(longshort_lstm_forward);
 }
 
 ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
-                    Floats peephole, Words noise, Floats gates, Floats cells, Floats dhs, Floats dh_last, Floats dc_last,
-                    FloatsOut dz, FloatsOut dh0, FloatsOut dc0, FloatsOut dpeephole, Settings settings) {
+                    Floats peephole, Floats projection, Floats norm_gain, Floats norm_cell,
+                    Words noise, Floats gates, Floats cells, Floats normed, Floats statistics,
+                    Floats dhs, Floats dh_last, Floats dc_last, FloatsOut dz, FloatsOut dprojected,
+                    FloatsOut dh0, FloatsOut dc0, FloatsOut dpeephole, FloatsOut dz_x,
+                    FloatsOut dnorm_gain, FloatsOut dnorm_cell, Settings settings) {
   Call call(x, recurrent, settings);
-  call.give(&longshort_lstm::recurrent, recurrent, call.H * 4 * call.H);
+  call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::c0, c0, call.B * call.H);
-  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
+  call.give(&longshort_lstm::projection, projection, call.H * call.P);
+  call.give(&longshort_lstm::norm_gain, norm_gain, 4 * call.H);
+  call.give(&longshort_lstm::norm_cell, norm_cell, 2 * call.H);
   call.give(&longshort_lstm::noise, noise, 3);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
+  call.give(&longshort_lstm::normed, normed, call.gates);
+  call.give(&longshort_lstm::statistics, statistics, 3 * call.B * call.T);
   call.join(&longshort_lstm::dhs, dhs);
-  call.give(&longshort_lstm::dh_last, dh_last, call.B * call.H);
+  call.give(&longshort_lstm::dh_last, dh_last, call.B * call.P);
   call.give(&longshort_lstm::dc_last, dc_last, call.B * call.H);
   call.give(&longshort_lstm::dz, dz, call.gates);
-  call.give(&longshort_lstm::dh0, dh0, call.B * call.H);
+  call.give(&longshort_lstm::dprojected, dprojected, call.B * call.T * call.P);
+  call.give(&longshort_lstm::dh0, dh0, call.B * call.P);
   call.give(&longshort_lstm::dc0, dc0, call.B * call.H);
   call.give(&longshort_lstm::dpeephole, dpeephole, 3 * call.H);
+  call.give(&longshort_lstm::dz_x, dz_x, call.B * call.T * 4 * call.H);
+  call.give(&longshort_lstm::dnorm_gain, dnorm_gain, 4 * call.H);
+  call.give(&longshort_lstm::dnorm_cell, dnorm_cell, 2 * call.H);
   return call.run(longshort_lstm_backward);
 }
 
@@ -194,13 +223,13 @@ ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Fl
   Call call(x, *drecurrent, settings);
   call.give_x(x);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
-  call.give(&longshort_lstm::h0, h0, call.B * call.H);
+  call.give(&longshort_lstm::h0, h0, call.B * call.P);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
-  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.H);
+  call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.join(&longshort_lstm::hs, hs);
   call.give(&longshort_lstm::dz, dz, call.gates);
   call.give(&longshort_lstm::dkernel, dkernel, call.D * 4 * call.H);
-  call.give(&longshort_lstm::drecurrent, drecurrent, call.H * 4 * call.H);
+  call.give(&longshort_lstm::drecurrent, drecurrent, call.P * 4 * call.H);
   call.give(&longshort_lstm::dbias, dbias, 4 * call.H);
   return call.run(longshort_lstm_weight_gradient);
 }
@@ -239,12 +268,18 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // h_dropout
                                   .Arg<Floats>()   // peephole
+                                  .Arg<Floats>()   // projection
+                                  .Arg<Floats>()   // norm_gain
+                                  .Arg<Floats>()   // norm_cell
                                   .Arg<Words>()    // noise
                                   .Ret<Floats>()   // hs
                                   .Ret<Floats>()   // h_last
                                   .Ret<Floats>()   // c_last
                                   .Ret<Floats>()   // gates
                                   .Ret<Floats>()   // cells
+                                  .Ret<Floats>()   // normed
+                                  .Ret<Floats>()   // statistics
+                                  .Ret<Floats>()   // outs
                                   .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
@@ -255,16 +290,25 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Arg<Floats>()   // c0
                                   .Arg<Floats>()   // h_dropout
                                   .Arg<Floats>()   // peephole
+                                  .Arg<Floats>()   // projection
+                                  .Arg<Floats>()   // norm_gain
+                                  .Arg<Floats>()   // norm_cell
                                   .Arg<Words>()    // noise
                                   .Arg<Floats>()   // gates
                                   .Arg<Floats>()   // cells
+                                  .Arg<Floats>()   // normed
+                                  .Arg<Floats>()   // statistics
                                   .Arg<Floats>()   // dhs
                                   .Arg<Floats>()   // dh_last
                                   .Arg<Floats>()   // dc_last
                                   .Ret<Floats>()   // dz
+                                  .Ret<Floats>()   // dprojected
                                   .Ret<Floats>()   // dh0
                                   .Ret<Floats>()   // dc0
                                   .Ret<Floats>()   // dpeephole
+                                  .Ret<Floats>()   // dz_x
+                                  .Ret<Floats>()   // dnorm_gain
+                                  .Ret<Floats>()   // dnorm_cell
                                   .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,

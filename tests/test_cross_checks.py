@@ -57,49 +57,116 @@ def test_torch_forward_and_gradients():
         np.testing.assert_allclose(gradients[name] / scale, value.numpy() / scale, atol=2e-6)
 
 
-@needs_kernels
-def test_onnx_operator_with_lengths():
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_projection_is_torchs():
+    torch = pytest.importorskip("torch")
+    x, kernel, _, bias, _, c0 = problem()
+    lstm = torch.nn.LSTM(D, H, batch_first=True, proj_size=3)
+    with torch.no_grad():
+        lstm.weight_ih_l0.copy_(torch.from_numpy(kernel.T.copy()))
+        lstm.bias_ih_l0.copy_(torch.from_numpy(bias))
+        lstm.bias_hh_l0.zero_()
+        h0 = torch.ones(1, B, 3)
+        hs, (_, c) = lstm(torch.from_numpy(x), (h0, torch.from_numpy(c0)[None]))
+    recurrent, projection = (w.detach().numpy().T for w in (lstm.weight_hh_l0, lstm.weight_hr_l0))
+    state = (h0[0].numpy(), c0)
+    ours, _, ours_c = ops.lstm(
+        x, kernel, recurrent, bias, initial_state=state, projection=projection
+    )
+    np.testing.assert_allclose(ours, hs.numpy(), atol=2e-6)
+    np.testing.assert_allclose(ours_c, c[0].numpy(), atol=2e-6)
+
+
+def onnx_gates(weights):
+    """i, f, c, o -> ONNX's i, o, f, c, rows first."""
+    i, f, c, o = np.split(weights.T, 4)
+    return np.concatenate([i, o, f, c])[None]
+
+
+def onnx_lstm(x, kernel, recurrent, bias, h0, c0, lengths=None, peephole=None, **attributes):
+    """The last h and c of ONNX's operator, for weights in Keras' order."""
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     from onnx import TensorProto, helper
 
-    x, kernel, recurrent, bias, h0, c0 = problem()
-    lengths = np.array([11, 3, 1, 7, 5], np.int32)
-
-    def onnx_gates(weights):  # i, f, c, o -> ONNX's i, o, f, c, rows first
-        i, f, c, o = np.split(weights.T, 4)
-        return np.concatenate([i, o, f, c])[None]
-
-    names = ["X", "W", "R", "B", "lengths", "h0", "c0"]
-    values = [
-        x.transpose(1, 0, 2),
-        onnx_gates(kernel),
-        onnx_gates(recurrent),
-        np.concatenate([onnx_gates(bias), np.zeros((1, 4 * H), np.float32)], 1),
-        lengths,
-        h0[None],
-        c0[None],
-    ]
-    types = [TensorProto.INT32 if n == "lengths" else TensorProto.FLOAT for n in names]
+    given = {
+        "X": x.transpose(1, 0, 2),
+        "W": onnx_gates(kernel),
+        "R": onnx_gates(recurrent),
+        "B": np.concatenate([onnx_gates(bias), np.zeros((1, 4 * H), np.float32)], 1),
+        "lengths": lengths,
+        "h0": h0[None],
+        "c0": c0[None],
+        "P": None if peephole is None else np.concatenate(peephole[[0, 2, 1]])[None],
+    }
+    names = ["" if value is None else name for name, value in given.items()]
+    values = {name: value for name, value in given.items() if value is not None}
+    types = {n: TensorProto.INT32 if n == "lengths" else TensorProto.FLOAT for n in values}
     graph = helper.make_graph(
-        [helper.make_node("LSTM", names, ["Y", "Y_h", "Y_c"], hidden_size=H)],
+        [helper.make_node("LSTM", names, ["Y", "Y_h", "Y_c"], hidden_size=H, **attributes)],
         "lstm",
-        [
-            helper.make_tensor_value_info(n, t, v.shape)
-            for n, t, v in zip(names, types, values, strict=True)
-        ],
+        [helper.make_tensor_value_info(n, types[n], v.shape) for n, v in values.items()],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("Y", "Y_h", "Y_c")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
     model.ir_version = 8
-    session = runtime.InferenceSession(model.SerializeToString())
-    _, h, c = session.run(None, dict(zip(names, values, strict=True)))
+    _, h, c = runtime.InferenceSession(model.SerializeToString()).run(None, values)
+    return h[0], c[0]
+
+
+@needs_kernels
+def test_onnx_operator_with_lengths():
+    x, kernel, recurrent, bias, h0, c0 = problem()
+    lengths = np.array([11, 3, 1, 7, 5], np.int32)
+    h, c = onnx_lstm(x, kernel, recurrent, bias, h0, c0, lengths)
     mask = np.arange(T) < lengths[:, None]
     _, ours_h, ours_c = ops.lstm(
         x, kernel, recurrent, bias, mask=mask, initial_state=(h0, c0), path="kernel"
     )
-    np.testing.assert_allclose(ours_h, h[0], atol=2e-6)
-    np.testing.assert_allclose(ours_c, c[0], atol=2e-6)
+    np.testing.assert_allclose(ours_h, h, atol=2e-6)
+    np.testing.assert_allclose(ours_c, c, atol=2e-6)
+
+
+PEEPHOLE = np.random.default_rng(3).normal(size=(3, H)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "attributes"),
+    [
+        ({"peephole": PEEPHOLE}, {"peephole": PEEPHOLE}),
+        ({"coupled": True}, {"input_forget": 1}),
+        ({"activation": "relu"}, {"activations": ["Sigmoid", "Relu", "Relu"]}),
+        ({"activation": "softsign"}, {"activations": ["Sigmoid", "Softsign", "Softsign"]}),
+        (
+            {"activation": "linear"},
+            {
+                "activations": ["Sigmoid", "Affine", "Affine"],
+                "activation_alpha": [1.0, 1.0],
+                "activation_beta": [0.0, 0.0],
+            },
+        ),
+        (
+            {"recurrent_activation": "hard_sigmoid"},
+            {
+                "activations": ["HardSigmoid", "Tanh", "Tanh"],
+                "activation_alpha": [1 / 6],
+                "activation_beta": [0.5],
+            },
+        ),
+    ],
+    ids=lambda value: "-".join(value),
+)
+def test_onnx_operator_has_the_variants_of_the_page(options, attributes):
+    x, kernel, recurrent, bias, h0, c0 = problem()
+    weights = theirs = (kernel, recurrent, bias)
+    if "coupled" in options:
+        # ONNX computes i and takes f = 1 - i: R(-z) = 1 - R(z).
+        weights = [w[..., H:] for w in weights]
+        theirs = [np.concatenate([-w[..., :H], w], -1) for w in weights]
+    h, c = onnx_lstm(x, *theirs, h0, c0, **attributes)
+    _, ours_h, ours_c = ops.lstm(x, *weights, initial_state=(h0, c0), **options)
+    np.testing.assert_allclose(ours_h, h, atol=1e-5)
+    np.testing.assert_allclose(ours_c, c, atol=1e-5)
 
 
 OTHER_BACKEND = """

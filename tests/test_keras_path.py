@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 import pytest
-from variants import ALONE, PAIRS, SEVERAL, settings, variant_arguments
 
 from longshort.ops import _keras
-from longshort.ops._inputs import ARRAYS, LSTMInputs
+from longshort.ops._inputs import LSTMInputs
 from longshort.ops._reference import lstm_backward, lstm_forward
+from variants import ALONE, PAIRS, SEVERAL, settings, variant_arguments
 
 B, T, D, H = 3, 5, 2, 6
 

@@ -423,8 +423,7 @@ def test_same_seed_twice_is_bitwise_the_same():
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
 
 
-def test_public_names():
-    assert longshort.layers.LSTMCell is keras.layers.LSTMCell
+def test_cell_without_options():
     cell = keras.layers.RNN(longshort.layers.LSTMCell(H), return_sequences=True)
     layer = LSTM(H, return_sequences=True)
     with_random_weights(cell, layer)

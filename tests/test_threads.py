@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,8 @@ def alone(name, **environment):
 VARIANTS = (  # that have numbers of their own for each row, or sums over the rows
     dict(peephole=True, coupled=True, zoneout=(0.2, 0.3), training=True),
     dict(peephole=True, cell_clip=0.5, update_dropout=0.3, training=True),
+    dict(projection=True, zoneout=(0.2, 0.3), training=True),
+    dict(layer_norm=True, projection=True, peephole=True, coupled=True),
 )
 
 
@@ -103,6 +106,7 @@ def any_number_of_threads():
         for sizes in (BY_ROWS, BY_UNITS)
         for variant in VARIANTS
     ]
+    problems += [replace(inputs, bfloat16=True) for inputs in problems[::3]]
     library.set_num_threads(1)
     expected = [everything(inputs) for inputs in problems]
     for n in (2, 3, 4, 7):

@@ -79,8 +79,13 @@ class Bidirectional(keras.layers.Bidirectional):
                     "recurrent_activation",
                 )
             )
+            and _update_rate(forward) == _update_rate(backward)
             and all(
                 bool(getattr(forward.cell, name)) == bool(getattr(backward.cell, name))
                 for name in ("dropout", "recurrent_dropout")
             )
         )
+
+
+def _update_rate(layer: LSTM) -> float:
+    return layer.recurrent_dropout if layer.variant.recurrent_dropout_on == "update" else 0.0

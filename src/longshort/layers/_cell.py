@@ -1,4 +1,4 @@
-"""`LSTMCell`: Keras' cell, the weights of the variants, and one step through `longshort.ops.lstm`."""
+"""`LSTMCell`: Keras' cell with the weights of the variants."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class LSTMCell(keras.layers.LSTMCell):
     Raises:
         DataError: Options that cannot be; noise for each step inside `keras.layers.RNN`.
 
-    >>> layer = keras.layers.RNN(longshort.layers.LSTMCell(4, peephole=True, projection=2))
+    >>> layer = keras.layers.RNN(longshort.layers.LSTMCell(4, peephole=True))
     >>> layer(np.zeros((2, 5, 3), "float32")).shape
-    (2, 2)
+    (2, 4)
     """
 
     peephole_weights: Tensor | None = None
@@ -76,9 +76,7 @@ class LSTMCell(keras.layers.LSTMCell):
                 del self.dropout_mask_count
 
     @classmethod
-    def of(
-        cls, cell: keras.layers.LSTMCell, variant: Variant, implementation: int = 2
-    ) -> LSTMCell:
+    def of(cls, cell: keras.layers.LSTMCell, variant: Variant, implementation: int = 2) -> LSTMCell:
         """A cell with all arguments of one of Keras', and a variant."""
         parameters = inspect.signature(keras.layers.LSTMCell.__init__).parameters
         names = [name for name in parameters if name not in ("self", "kwargs")]
@@ -176,8 +174,8 @@ class LSTMCell(keras.layers.LSTMCell):
             self.reset_recurrent_dropout_mask()
             raise DataError(
                 "LSTMCell: zoneout and recurrent_dropout_on='update' draw new noise at each step, "
-                "which a cell cannot do inside keras.layers.RNN. Use longshort.layers.LSTM with the "
-                "same options."
+                "which a cell cannot do inside keras.layers.RNN. Use longshort.layers.LSTM with "
+                "the same options."
             )
         _, h, c = lstm(
             **call_arguments(self, inputs[:, None], states, training),

@@ -28,30 +28,64 @@ class LSTM(keras.layers.LSTM):
     results; see there for the arguments. Dropout, recurrent dropout, masks, initial states and
     both directions all run in the fused kernels. `unroll`, `use_cudnn` and `implementation` are
     accepted and change nothing but the dropout masks, as in Keras: there is no loop to unroll.
-    An activation other than tanh, a recurrent activation other than sigmoid, float64, a backend
-    other than JAX or a device other than the CPU run in `keras.ops`, with one `PathWarning` that
-    names the reason; `path` says which of the two it is.
+    What the kernels do not have (an activation that they do not know, float64, a backend other than
+    JAX, a device other than the CPU) runs in `keras.ops`, with one `PathWarning` that names the
+    reason; `path` says which of the two it is.
+
+    The options below make it another LSTM; each goes with each other, and docs/variants.md says
+    when they help. H units, h of P values (H without `projection`), R the recurrent activation, A
+    the activation, h_ and c_ the states before the step. Their weights exist only where they are
+    asked for, after Keras' own, without regularizers and constraints.
 
     Args:
         units: H, the number of units.
+        peephole: The gates see the cell: i = R(.. + p_i c_), f = R(.. + p_f c_), o = R(.. + p_o c),
+            with `peephole_weights` (3, H), begun as glorot_uniform begins one gate's vector (Gers
+            and Schmidhuber 2000; Gers et al. 2002).
+        coupled: i = 1 - f: what is forgotten makes room for what is new. The weights have three
+            blocks of columns f, g, o, and `peephole_weights` two rows f, o (Greff et al. 2017,
+            "CIFG").
+        projection: P, the size of h: h = (o A(c)) V, with `projection_kernel` V (H, P), begun by
+            glorot_uniform; `recurrent_kernel` is (P, 4H). A whole number, or None (Sak et al.
+            2014).
+        layer_norm: x W + h U + b becomes n(x W) s_x + n(h U) s_h + b, and A(c) on the way to h
+            becomes A(n(c) s + t), where n gives a row mean 0 and variance 1 (over all gates
+            together). `norm_gains` (2, 4H) holds s_x and s_h, begun as ones, `norm_cell` (2, H)
+            s and t, begun as ones and zeros (Ba et al. 2016).
+        zoneout: Probability, in [0, 1), with which a value of h and of c stays what it was, drawn
+            anew for each step; outside training the mean: c = z c_ + (1 - z) c. One rate, or a pair
+            (h, c) (Krueger et al. 2017).
+        recurrent_dropout_on: `state`: Keras' own recurrent dropout, of h on its way into the gates,
+            one mask for all steps (Gal and Ghahramani 2016). `update`: of g, a new mask at each
+            step: c = f c_ + i d(g), so that nothing that is remembered gets lost (Semeniuta et al.
+            2016). The rate is Keras' `recurrent_dropout`, below 1 for `update`.
+        weight_drop: Rate, in [0, 1), at which entries of `recurrent_kernel` are dropped in
+            training, one mask for all rows and steps of a call; the others are divided by 1 - rate
+            (DropConnect: Merity et al. 2018).
+        cell_clip: c is kept within [-cell_clip, cell_clip] (Sak et al. 2014). A number above 0, or
+            None.
         recompute: Keep for the backward pass only the states of about sqrt(T) steps and run the
             steps between them forward once more: a third more time, for memory that hardly grows
             with T. On the fused kernels only.
 
     Shapes:
         Inputs (B, T, D); optional `mask` (B, T) of booleans: a False step is skipped, wherever it
-        lies. Outputs (B, H), or (B, T, H) with `return_sequences=True`; with `return_state=True`
-        also the last h and c, each (B, H).
+        lies. Outputs (B, P), or (B, T, P) with `return_sequences=True`; with `return_state=True`
+        also the last h (B, P) and c (B, H).
 
     Raises:
-        DataError: Inputs that are not (batch, time, features), or a mask or an initial state whose
-            shape does not fit them.
+        DataError: Options that cannot be; inputs that are not (batch, time, features), or a mask or
+            an initial state whose shape does not fit them.
 
     >>> layer = longshort.layers.LSTM(4, return_sequences=True)
     >>> layer(np.zeros((2, 5, 3), "float32")).shape
     (2, 5, 4)
+    >>> layer = longshort.layers.LSTM(64, peephole=True, zoneout=(0.05, 0.5))
+    >>> layer(np.zeros((2, 5, 3), "float32")).shape
+    (2, 64)
     """
 
+    cell: Any
     recompute = False  # here, so that a layer whose class was exchanged has it
     _results: Any = None  # of a loop that Bidirectional has run already
 
@@ -80,8 +114,6 @@ class LSTM(keras.layers.LSTM):
             self.activation,
             self.recurrent_activation,
             self.compute_dtype,
-            projection=bool(self.variant.projection),
-            layer_norm=self.variant.layer_norm,
         )
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
@@ -128,7 +160,8 @@ class LSTM(keras.layers.LSTM):
     ) -> dict[str, Tensor]:
         """What goes on inside: the gates and states of every step, outside training.
 
-        Computed in `keras.ops`, on any backend, whatever path the calls of the layer take.
+        Computed in `keras.ops`, on any backend, whatever path the calls take. A stateful layer
+        begins where it is, and stays there.
 
         Args:
             sequences: Inputs, shape (B, T, D).

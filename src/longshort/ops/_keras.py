@@ -89,7 +89,7 @@ class _Layer:
             self.cell_norm = inputs.norm_cell
 
     def initial(self) -> tuple[Tensor, Tensor]:
-        """h (B, P) and c (B, H) before the first step."""
+        """The h (B, P) and c (B, H) before the first step."""
         states = ((self.inputs.h0, self.outputs), (self.inputs.c0, self.units))
         h, c = (
             ops.zeros((self.batch, size), self.inputs.x.dtype) if state is None else state
@@ -119,7 +119,7 @@ class _Layer:
         return steps
 
     def step(self, h: Tensor, c: Tensor, now: dict[str, Tensor]) -> tuple[Any, Any, list[Tensor]]:
-        """h and c after a step, and its gates i, f, g, o, each (B, H)."""
+        """The h and c after a step, and its gates i, f, g, o, each (B, H)."""
         left = h if self.h_dropout is None else h * self.h_dropout
         zh = ops.matmul(left, self.recurrent)  # (G, B, H)
         if self.gains is not None:

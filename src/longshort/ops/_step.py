@@ -30,7 +30,8 @@ class LSTMStep:
         c <- f c + i g                      h <- o tanh(c)
 
     The weights are packed once; a call costs microseconds, on one thread, and needs neither Keras
-    nor JAX. `LSTMStep(*layer.get_weights())` is the step of a trained layer.
+    nor JAX. `LSTMStep(*layer.get_weights())` is the step of a trained layer, one with
+    Keras' default activations and none of the options of docs/variants.md.
 
     Args:
         kernel: W, shape (D, 4H).
