@@ -1,156 +1,10 @@
 // Backward through time: dh = dz U^T in a register tile, the cell's derivative behind it.
 #pragma once
+#include "layer_norm_backward.h"
 #include "projection.h"
 #include "shares.h"
-#include "transposed.h"
 
 namespace {
-
-struct BackwardScratch {
-  const Steps& steps;
-  const bool varied;  // whether the cell is a variant's
-  float* weights;  // packed U^T, in float32 or in bfloat16
-  float* dc;       // (blocks, B, kLanes) by places, the running gradient of c
-  float* dh;       // (B, width) by places, the gradient of h that passes a step unchanged; its width
-                   // is P in whole blocks
-  float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
-                   // in bfloat16 (2, B, 4, padded H)
-  float* peephole;    // (blocks, B, 3, kLanes) by places, the gradients of their weights, or null
-  float* projected;   // (B, width) by places, the gradient of what was projected, or null
-  float* projection;  // the packed weights that it is multiplied with, or null
-  int64_t size;
-
-  BackwardScratch(const longshort_lstm& a, const Steps& made, float* data)
-      : steps(made), varied(::varied(a)) {
-    const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock;
-    Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.outputs)))
-                                    : transposed_size(a.outputs, a.units, a.h_dropout));
-    dc = taker.take(blocks * a.batch * kBlock);
-    dh = taker.take(a.batch * width);
-    rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
-                                 : 2 * blocks * a.batch * kTile);
-    peephole = taker.take(a.dpeephole ? blocks * a.batch * 3 * kBlock : 0);
-    projected = taker.take(a.projection ? a.batch * width : 0);
-    projection = taker.take(a.projection ? a.outputs * blocks * kBlock : 0);
-    size = taker.used;
-  }
-  float* rows_at(const longshort_lstm& a, int64_t s, int64_t place) const {
-    return rows + (s % 2 * a.batch + place) * blocks_of(a.units) * kTile;
-  }
-  Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
-    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block);
-  }
-  Bfloat16* rows16_at(const longshort_lstm& a, int64_t s, int64_t place) const {
-    return reinterpret_cast<Bfloat16*>(rows) +
-           (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
-  }
-  float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return dh + (place * blocks_of(a.outputs) + block) * kBlock;
-  }
-  float* peephole_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return peephole + (block * a.batch + place) * 3 * kBlock;
-  }
-};
-
-// Keeps dz of one gate, where the next step's product and the gradients of the weights read it.
-LONGSHORT_INLINE void put_dz(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                             int64_t place, int64_t block, int64_t gate, Vector value) {
-  const int64_t entry = scratch.steps.first[s] + place, total = scratch.steps.total(a);
-  store(a.dz + (block * total + entry) * kTile + gate * kBlock, value);
-  if (rounds(a)) {
-    store_bfloat16(scratch.rows16_at(a, s, place) + gate * pad_depth(a.units) + block * kBlock,
-                   value);
-  } else {
-    store(scratch.rows_at(a, s, place) + block * kTile + gate * kBlock, value);
-  }
-}
-
-// c before step s of one place and block.
-LONGSHORT_INLINE Vector cell_before(const longshort_lstm& a, const BackwardScratch& scratch,
-                                    int64_t s, int64_t place, int64_t block) {
-  const int64_t H = a.units, unit = block * kBlock;
-  if (s > scratch.steps.begin[place]) {
-    const int64_t before = scratch.steps.first[s - 1] + place;
-    return load(a.cells + (block * scratch.steps.total(a) + before) * kBlock);
-  }
-  return a.c0 ? load_n(a.c0 + scratch.steps.row[place] * H + unit, H - unit) : Vector{};
-}
-
-// The gradient of h at step s for one place and block, with that of hs.
-LONGSHORT_INLINE Vector add_dhs(const longshort_lstm& a, int64_t row, int64_t s, int64_t block,
-                                Vector dh) {
-  if (!a.dhs) return dh;
-  const int64_t unit = block * kBlock;
-  const float* dhs = a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit;
-  return dh + load_n(dhs, a.outputs - unit);
-}
-
-// Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
-LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                    int64_t s, int64_t place, int64_t block, Vector dh) {
-  const int64_t row = scratch.steps.row[place];
-  const auto put = [&](int64_t gate, Vector value) {
-    put_dz(a, scratch, s, place, block, gate, value);
-  };
-  dh = add_dhs(a, row, s, block, dh);
-  if (masked(a, row, s)) {
-    store(scratch.dh_at(a, place, block), dh);
-    for (int64_t g = 0; g < kGates; ++g) put(g, Vector{});
-    return;
-  }
-  const int64_t entry = block * scratch.steps.total(a) + scratch.steps.first[s] + place;
-  const float* gates = a.gates + entry * kTile;
-  const Vector i = load(gates), f = load(gates + kBlock), g = load(gates + 2 * kBlock),
-               o = load(gates + 3 * kBlock);
-  const Vector one = splat(1.0f);
-  const Vector c_prev = cell_before(a, scratch, s, place, block);
-  const Vector tanh_c = tanh(load(a.cells + entry * kBlock));
-  float* running = scratch.dc + (block * a.batch + place) * kBlock;
-  const Vector dc = mul_add(dh * o, mul_add(-tanh_c, tanh_c, one), load(running));
-  put(0, dc * g * i * (one - i));
-  put(1, dc * c_prev * f * (one - f));
-  put(2, dc * i * mul_add(-g, g, one));
-  put(3, dh * tanh_c * o * (one - o));
-  store(running, dc * f);
-}
-
-// The same for the LSTM's variants; dout is the gradient of o A(c).
-LONGSHORT_INLINE void varied_cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                           int64_t s, int64_t place, int64_t block, Vector dout) {
-  const int64_t row = scratch.steps.row[place];
-  if (masked(a, row, s)) {
-    for (int64_t g = 0; g < kGates; ++g) put_dz(a, scratch, s, place, block, g, Vector{});
-    return;
-  }
-  const int64_t entry = block * scratch.steps.total(a) + scratch.steps.first[s] + place;
-  const float* gates = a.gates + entry * kTile;
-  const Cell cell{load(gates), load(gates + kBlock), load(gates + 2 * kBlock),
-                  load(gates + 3 * kBlock), {}, {}};
-  float* running = scratch.dc + (block * a.batch + place) * kBlock;
-  const Vector c_prev = cell_before(a, scratch, s, place, block);
-  const auto d = VariedCell(a, s, block).backward(row, cell, c_prev, dout, load(running));
-  for (int n = 0; n < 4; ++n) put_dz(a, scratch, s, place, block, n, d.z[n]);
-  store(running, d.c);
-  for (int n = 0; scratch.peephole && n < 3; ++n) {
-    float* sum = scratch.peephole_at(a, place, block) + n * kBlock;
-    store(sum, load(sum) + d.peephole[n]);
-  }
-}
-// Its h: what passes the step unchanged is kept, the rest goes to the cell, or to the projection.
-LONGSHORT_INLINE void varied_state_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                            int64_t s, int64_t place, int64_t block, Vector dh) {
-  const int64_t P = a.outputs, row = scratch.steps.row[place];
-  dh = add_dhs(a, row, s, block, dh);
-  const Vector stays = masked(a, row, s) ? splat(1.0f)
-                                         : Zoneout(a, s, block).stays(Noise::kZoneoutH, row);
-  store(scratch.dh_at(a, place, block), dh * stays);
-  dh *= splat(1.0f) - stays;
-  if (!a.projection) return varied_cell_backward(a, scratch, s, place, block, dh);
-  store(scratch.projected + (place * blocks_of(P) + block) * kBlock, dh);
-  store_n(a.dprojected + (row * a.time + time_of(a, s)) * P + block * kBlock, dh,
-          P - block * kBlock);
-}
 
 // Fetches what `cell_backward` will read and write, while the product before it runs.
 LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScratch& scratch,
@@ -314,8 +168,8 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
       const int64_t unit = block * kBlock;
       const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, H - unit) : Vector{};
       store(scratch.dc + (block * B + place) * kBlock, dc);
-      for (int n = 0; scratch.peephole && n < 3; ++n)
-        store(scratch.peephole_at(a, place, block) + n * kBlock, Vector{});
+      for (int64_t n = 0; n < scratch.num_sums(a); ++n)
+        store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
     }
     const bool last = blocks.cells.end == blocks_of(H);
     for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
@@ -342,6 +196,10 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
         fill_skipped(a, a.dprojected + unit, P, row, after, width, nullptr);
       }
     }
+    if (a.dz_x && blocks.cells.begin == 0) {
+      fill_skipped(a, a.dz_x, kGates * H, row, before, kGates * H, nullptr);
+      fill_skipped(a, a.dz_x, kGates * H, row, after, kGates * H, nullptr);
+    }
     for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
       store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), H - unit);
@@ -349,13 +207,18 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
   }
 }
 
-// The gradients of the peephole weights: the places' sums, added up in their order.
-inline void sum_peephole(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
-  for (int64_t n = 0; n < 3; ++n) {
+// The places' sums, added up in their order, to where each belongs.
+inline void add_sums(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
+  const int64_t H = a.units, unit = block * kBlock;
+  for (int64_t n = 0; n < scratch.num_sums(a); ++n) {
     Vector sum = {};
     for (int64_t place = 0; place < a.batch; ++place)
-      sum += load(scratch.peephole_at(a, place, block) + n * kBlock);
-    store_n(a.dpeephole + n * a.units + block * kBlock, sum, a.units - block * kBlock);
+      sum += load(scratch.sums_at(a, place, block) + n * kBlock);
+    float* out = n >= kNormGainSum   ? a.dnorm_gain + (n - kNormGainSum) * H
+                 : n >= kNormCellSum ? a.dnorm_cell + (n - kNormCellSum) * H
+                 : a.dpeephole       ? a.dpeephole + n * H
+                                     : nullptr;
+    if (out) store_n(out + unit, sum, H - unit);
   }
 }
 
@@ -418,15 +281,28 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
           first_of_row(a, scratch, s, place, block);
     });
     if (!plan.by_rows) team.wait();
-    if (!a.projection) continue;
-    for_own(0, now, [&](Range places) { project_backward(a, scratch, s, places, shares.cells); });
-    if (!plan.by_rows) team.wait();
+    const auto also = [&](auto part) {
+      for_own(0, now, part);
+      if (!plan.by_rows) team.wait();
+    };
+    const auto for_each = [&](auto part) {
+      also([&](Range places) {
+        for (int64_t place = places.begin; place < places.end; ++place)
+          part(a, scratch, s, place, shares.cells);
+      });
+    };
+    if (a.projection)
+      also([&](Range places) { project_backward(a, scratch, s, places, shares.cells); });
+    if (a.norm_gain) {
+      for_each(norm_cell_backward);
+      for_each(norm_gates_backward);
+    }
   }
   for_own(0, B, [&](Range places) { finish_backward(a, scratch, places, shares); });
-  if (a.dpeephole) {
+  if (scratch.num_sums(a)) {
     team.wait();
     for (int64_t block = team.index; block < blocks_of(H); block += team.size)
-      sum_peephole(a, scratch, block);
+      add_sums(a, scratch, block);
   }
   end_products();
 }

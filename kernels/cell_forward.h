@@ -41,6 +41,8 @@ struct ForwardScratch {
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
   float* ahead;    // (blocks, kAhead or B, 4, kLanes), x W + b, or null
   float* outs;        // (B, blocks kLanes), o A(c) by places, what is projected, or null
+  float* sums;        // (B, blocks, 4, kLanes), h U by places, to be normalised, or null
+  float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places, for the same, or null
   float* projection;  // packed, see projection.h, or null
   Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded P), h times h_dropout as a left factor
   Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
@@ -58,7 +60,9 @@ struct ForwardScratch {
     states = taker.take(2 * B * width);
     dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
     inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
-    ahead = taker.take(plan.x_ahead || rounds(a) ? blocks * ahead_entries(a) * kTile : 0);
+    ahead = taker.take(!a.z_x && (plan.x_ahead || rounds(a)) ? blocks * ahead_entries(a) * kTile : 0);
+    sums = taker.take(a.z_x ? B * blocks * kTile : 0);
+    candidates = taker.take(a.z_x ? 2 * B * blocks * kBlock : 0);
     outs = taker.take(a.projection ? B * blocks * kBlock : 0);
     projection = taker.take(a.projection ? a.units * width : 0);
     states16 = reinterpret_cast<Bfloat16*>(
@@ -96,6 +100,12 @@ struct ForwardStep {
   int64_t width() const { return blocks_of(a.outputs) * kBlock; }
   float* outs_at(int64_t place, int64_t block) const {
     return scratch.outs + (place * blocks_of(a.units) + block) * kBlock;
+  }
+  float* sums_at(int64_t place, int64_t block) const {
+    return scratch.sums + (place * blocks_of(a.units) + block) * kTile;
+  }
+  float* candidates_at(int64_t which, int64_t place, int64_t block) const {
+    return scratch.candidates + ((which * a.batch + place) * blocks_of(a.units) + block) * kBlock;
   }
   // (B, width) of the step before and of this one; dropped has four of them.
   float* states(int64_t step) const { return scratch.states + step % 2 * a.batch * width(); }
@@ -203,28 +213,32 @@ struct CellForward {
   }
 };
 
+// What becomes of o A(c) of one place and block: the new h, or what is yet to be projected.
+inline void keep_out(const ForwardStep& step, int64_t place, int64_t block, Vector out) {
+  const longshort_lstm& a = step.a;
+  const int64_t H = a.units, unit = block * kBlock, row = step.scratch.steps.row[place];
+  if (a.projection) {
+    store(step.outs_at(place, block), out);
+    if (a.outs) store_n(a.outs + (row * a.time + time_of(a, step.s)) * H + unit, out, H - unit);
+    return;
+  }
+  const StateForward state(step, place, block);
+  const Zoneout zoneout(a, step.s, block);
+  const Vector h = zoneout.state(Noise::kZoneoutH, row, load(state.previous), out);
+  state.keep(0, row, masked(a, row, step.s), h);
+}
+
 // The same for the LSTM's variants, from sums (rows, 4, kLanes) in memory. Not inlined: the plain
-// cell's registers are its own. With a projection the new h is yet to be made of `outs`.
+// cell's registers are its own.
 __attribute__((noinline)) inline void varied_rows(const ForwardStep& step, Range places,
                                                   int64_t block, const float* sums) {
-  const longshort_lstm& a = step.a;
-  const int64_t H = a.units, unit = block * kBlock;
   const CellForward cell(step, places.begin, block);
-  const StateForward state(step, places.begin, block);
-  const VariedCell varied(a, step.s, block);
-  const Zoneout zoneout(a, step.s, block);
+  const VariedCell varied(step.a, step.s, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     const int64_t row = cell.row_of(r);
-    const bool skipped = cell.skips(row);
     const Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * kBlock));
-    cell.keep(r, skipped, made);
-    if (!a.projection) {
-      const Vector h = zoneout.state(Noise::kZoneoutH, row, load(state.previous + r * state.width), made.h);
-      state.keep(r, row, skipped, h);
-      continue;
-    }
-    store(step.outs_at(places.begin + r, block), made.h);
-    if (a.outs) store_n(a.outs + (row * a.time + time_of(a, step.s)) * H + unit, made.h, H - unit);
+    cell.keep(r, cell.skips(row), made);
+    keep_out(step, places.begin + r, block, varied.out(made.o, made.h));
   }
 }
 

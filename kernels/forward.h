@@ -1,6 +1,7 @@
 // Forward: both products of a step, the gates and the cell in one register tile.
 #pragma once
 #include "ahead.h"
+#include "layer_norm.h"
 #include "projection.h"
 #include "shares.h"
 
@@ -201,6 +202,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
     ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
+    const int64_t active = scratch.steps.active(s);
     if (scratch.ahead) {
       if (s == ahead_end) {
         ahead_begin = s;
@@ -222,12 +224,16 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      if (a.z_x) {
+        for_own(active, [&](Range places) { norm_products(step, places, block); });
+        continue;
+      }
       if (rounds(a)) {
-        for_places<kGroup>(plan, team.index, a.batch, 0, scratch.steps.active(s),
+        for_places<kGroup>(plan, team.index, a.batch, 0, active,
                            [&](Range places) { forward_group(step, places, block); });
         continue;
       }
-      for_places(plan, team.index, a.batch, 0, scratch.steps.active(s), [&](Range places) {
+      for_places(plan, team.index, a.batch, 0, active, [&](Range places) {
         auto tile = [&](int64_t place, auto height) {
           if (gated(a)) {
             forward_tile<true, decltype(height)::count>(step, place, block);
@@ -239,10 +245,15 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       });
     }
     if (!plan.by_rows) team.wait();
-    if (!a.projection) continue;
-    for_own(scratch.steps.active(s),
-            [&](Range places) { project_forward(step, places, shares.states); });
-    if (!plan.by_rows) team.wait();
+    const auto also = [&](auto part, Range share) {
+      for_own(active, [&](Range places) { part(step, places, share); });
+      if (!plan.by_rows) team.wait();
+    };
+    if (a.z_x) {
+      also(norm_gates, blocks);
+      also(norm_cells, blocks);
+    }
+    if (a.projection) also(project_forward, shares.states);
   }
   for_own(a.batch, [&](Range places) { finish_forward(a, scratch, places, shares); });
   end_products();

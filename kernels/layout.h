@@ -30,6 +30,8 @@ static inline Range part(int64_t count, int64_t i, int64_t n) {
 struct Plan {
   int threads;
   bool by_rows;
+  // Rows may have different lengths.
+  bool ragged;
   // Compute x W for many steps ahead in one product: the weights of x then pass through the cache
   // once for all of them, not once a step.
   bool x_ahead;

@@ -35,11 +35,12 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
   const double flops = 2.0 * (a.batch > 4 ? a.batch : 4) * depth * kGates * a.units;
   const int64_t weights = depth * kGates * a.units * static_cast<int64_t>(sizeof(float));
   const int threads = plan_product(flops * a.time, num_threads);
-  if (weights <= kOwnCache && a.batch >= 4 * threads) return Plan{threads, true, false};
+  if (weights <= kOwnCache && a.batch >= 4 * threads) return Plan{threads, true, a.mask != nullptr, false};
   const int worth = static_cast<int>(smaller(static_cast<int64_t>(flops / kFlopsPerStep), 256));
   const int by_units = static_cast<int>(
       smaller(smaller(threads, ceil_div(a.units, 16)), worth < 1 ? 1 : worth));
-  return Plan{by_units, false, a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
+  return Plan{by_units, false, a.mask != nullptr,
+              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
 }
 
 namespace {
@@ -85,7 +86,9 @@ const Kernels& kernels() {
 
 const char* check_shape(const longshort_lstm& a) {
   if (a.batch < 0 || a.time < 0) return "batch and time must not be negative";
-  if (a.features < 1 || a.units < 1 || a.outputs < 1)
+  if (a.features < 0 || a.units < 1 || a.outputs < 1)
+    return "features, units and outputs must be at least 1";
+  if (a.features == 0 && (a.x || a.kernel))  // as with layer norm
     return "features, units and outputs must be at least 1";
   constexpr int64_t limit = (int64_t{1} << 31) - 1;
   if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit ||
@@ -197,8 +200,10 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
     if (!a.gates != !a.cells) return "gates and cells must be given together";
     if (a.gates && !a.hs) return "hs must be given where gates and cells are";
-    if (!a.x || !a.kernel || !a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    if (!a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    if (a.z_x ? a.features || !a.norm_gain || !a.norm_cell : !a.x || !a.kernel) return kMissing;
     if (a.gates && a.projection && !a.outs) return kMissing;
+    if (a.gates && a.z_x && (!a.normed || !a.statistics)) return kMissing;
     if (!a.projection && a.outputs != a.units) return kOutputs;
     return nullptr;
   });
@@ -218,6 +223,9 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
     if (!a.recurrent || !a.gates || !a.cells || !a.dz) return kMissing;
     if (!a.projection != !a.dprojected) return kMissing;
+    if (a.norm_gain && (!a.norm_cell || !a.normed || !a.statistics || !a.dz_x || !a.dnorm_gain ||
+                        !a.dnorm_cell))
+      return kMissing;
     return !a.projection && a.outputs != a.units ? kOutputs : nullptr;
   });
   if (error) return error;
@@ -226,6 +234,8 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
       copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].outputs);
       copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
       copy_or_zero(layers[i].dpeephole, nullptr, 3 * layers[i].units);
+      copy_or_zero(layers[i].dnorm_gain, nullptr, kGates * layers[i].units);
+      copy_or_zero(layers[i].dnorm_cell, nullptr, 2 * layers[i].units);
     }
     return nullptr;
   }
@@ -236,7 +246,8 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
 
 const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
-    return !a.x || !a.hs || !a.dz || !a.dkernel || !a.drecurrent ? kMissing : nullptr;
+    if (a.features && (!a.x || !a.dkernel)) return kMissing;
+    return !a.hs || !a.dz || !a.drecurrent ? kMissing : nullptr;
   });
   if (error) return error;
   if (empty(layers)) {
@@ -250,7 +261,7 @@ const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int cou
   }
   const Kernels& k = kernels();
   const auto plan = [](const longshort_lstm& a, int threads) {
-    return Plan{plan_product(product_flops(a, a.features + a.outputs), threads), false, false};
+    return Plan{plan_product(product_flops(a, a.features + a.outputs), threads), false, false, false};
   };
   const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     // Enough for the planned team, and for a team of one.
@@ -270,7 +281,7 @@ const char* longshort_lstm_input_gradient(const longshort_lstm* layers, int coun
   if (error || empty(layers)) return error;
   const Kernels& k = kernels();
   const auto plan = [](const longshort_lstm& a, int threads) {
-    return Plan{plan_product(product_flops(a, a.features), threads), false, false};
+    return Plan{plan_product(product_flops(a, a.features), threads), false, false, false};
   };
   const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     return k.input_gradient_scratch(a, planned.threads);

@@ -11,6 +11,7 @@
 //   g = A(z_c) keep / (1 - update_dropout)         keep: of the noise (Semeniuta et al. 2016)
 //   c' = clip(f c_s + i g, -cell_clip, cell_clip)
 //   o = R(z_o + p_o c'), h' = o A(c'), or (o A(c')) V with a projection V (Sak et al. 2014)
+//   z = z_x + norm(h_s U), h' = o A(norm(c'))      with layer norm (Ba et al. 2016); z_x is the caller's
 //   h_t, c_t: of h_s, c_s with the rates of zoneout (Krueger et al. 2017), else of h', c'
 //
 // Axes: B batch, T time, D features, H units, P outputs (the values of h), which is H without a
@@ -62,7 +63,7 @@ struct longshort_lstm {
   double zoneout_h, zoneout_c;   // rates from 0 to 1
   double update_dropout;         // rate from 0 to below 1; without noise nothing is dropped
 
-  // Inputs of the layer.
+  // Inputs of the layer. With layer norm z_x stands for x, kernel, bias and x_dropout, and D is 0.
   const float* x;          // (B, T, D)
   const float* kernel;     // (D, 4H)
   const float* recurrent;  // (P, 4H)
@@ -74,6 +75,10 @@ struct longshort_lstm {
   const float* h_dropout;  // (4, B, P) factors on h_{t-1} where it enters z; null: ones
   const float* peephole;   // (3, H) p_i, p_f, p_o; null: zeros
   const float* projection; // (H, P); null: none
+  const float* z_x;        // (B, T, 4H) what x adds to z; null: no layer norm
+  const float* norm_gain;  // (4H) of h_s U; null where z_x is. Statistics are those of all columns, but
+                           // for i where it is coupled
+  const float* norm_cell;  // (2, H) gain and bias of c'; null where z_x is
   const uint32_t* noise;   // (3) two words of the key and the steps before this call (noise.h); null:
                            // zoneout takes the rates' mean, nothing is dropped, as outside training
 
@@ -83,6 +88,9 @@ struct longshort_lstm {
   float* c_last;  // (B, H)
   float* gates;   // 4 H' T B: i, f, A(z_c), o; null in inference
   float* cells;   // H' T B: c_t; null in inference
+  float* normed;      // 4 H' T B: h_s U less its mean, over its deviation; null without layer norm and
+                      // in inference
+  float* statistics;  // (T B, 3); as normed
   float* outs;    // (B, T, H): o A(c'), zeros where nothing is computed; null without a projection and
                   // in inference
 
@@ -96,6 +104,9 @@ struct longshort_lstm {
   float* dh0;            // (B, P), null: not wanted
   float* dc0;            // (B, H), null: not wanted
   float* dpeephole;      // (3, H), null: not wanted
+  float* dz_x;           // (B, T, 4H), zeros where nothing is computed; null without layer norm, as are
+  float* dnorm_gain;     // (4H)
+  float* dnorm_cell;     // (2, H)
 
   // Gradients of the parameters and of the input, each a call of its own so that a caller who
   // needs only one pays for one.
@@ -106,10 +117,11 @@ struct longshort_lstm {
 };
 
 // Reads the inputs; writes hs, h_last, c_last, gates, cells. gates and cells: both or neither;
-// with them hs, and with a projection outs, must be there too.
+// with them hs, and outs, normed and statistics where the layer has them, must be there too.
 LONGSHORT_API const char* longshort_lstm_forward(const struct longshort_lstm*, int count);
-// Reads recurrent, mask, c0, h_dropout, peephole, projection, noise, gates, cells, dhs, dh_last, dc_last; writes
-// dz, dprojected, dh0, dc0, dpeephole.
+// Reads recurrent, mask, c0, h_dropout, peephole, projection, norm_gain, norm_cell, noise, gates,
+// cells, normed, statistics, dhs, dh_last, dc_last; writes dz, dprojected, dh0, dc0, dpeephole, dz_x,
+// dnorm_gain, dnorm_cell.
 LONGSHORT_API const char* longshort_lstm_backward(const struct longshort_lstm*, int count);
 // Reads x, mask, h0, hs, dz, the dropouts; writes dkernel, drecurrent, dbias.
 LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_lstm*, int count);

@@ -94,16 +94,17 @@ LONGSHORT_INLINE void for_rows(Range range, Body body) {
 }
 
 // Calls body(range) for the places in [from, to) that are a thread's own, in ranges of at most
-// Height that lie in one tile. By rows, the tiles go round the threads like cards, so that each
-// has long rows and short ones; a place belongs to the same thread at every step.
+// Height that lie in one tile; a place belongs to the same thread at every step. By rows, the tiles
+// of a ragged batch go round the threads like cards, so that each has long rows and short ones;
+// else a thread's lie side by side, since two threads at work in one cache line wait for each other.
 template <int Height = kMaxRows, class Body>
 LONGSHORT_INLINE void for_places(const Plan& plan, int thread, int64_t batch, int64_t from,
                                  int64_t to, Body body) {
-  const int stride = plan.by_rows ? plan.threads : 1;
-  const int64_t tiles =
-      longshort::ceil_div(longshort::ceil_div(batch, Height), stride) * stride;
-  for (int64_t i = plan.by_rows ? thread : 0; i < tiles; i += stride) {
-    Range own = longshort::part(batch, i, tiles);
+  const int64_t threads = plan.by_rows ? plan.threads : 1, index = plan.by_rows ? thread : 0;
+  const int64_t share = longshort::ceil_div(longshort::ceil_div(batch, Height), threads);
+  for (int64_t i = 0; i < share; ++i) {
+    const int64_t tile = plan.ragged ? index + i * threads : index * share + i;
+    Range own = longshort::part(batch, tile, share * threads);
     if (own.begin < from) own.begin = from;
     if (own.end > to) own.end = to;
     if (own.begin < own.end) body(own);

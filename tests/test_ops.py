@@ -174,7 +174,6 @@ def test_path_names_the_reason():
     assert ops.choose_path(activation="gelu").reason == reason
     assert "float64" in ops.choose_path(dtype="float64").reason
     assert ops.choose_path(recurrent_activation=keras.activations.tanh).name == "keras"
-    assert "no layer norm" in ops.choose_path(layer_norm=True).reason
 
 
 def test_leaving_the_fused_path_warns_once(monkeypatch):

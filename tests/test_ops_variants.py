@@ -9,19 +9,20 @@ import pytest
 
 from longshort import ops
 from longshort._errors import DataError
-from longshort.ops import _library, _lstm
+from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
 from longshort.ops._reference import lstm_backward, lstm_forward
 from variants import OPTIONS, settings, variant_arguments
 
 needs_kernels = pytest.mark.skipif(_library.load() is None, reason="installed without a compiler")
 B, T, D, H = 4, 7, 3, 18
-FUSED = [name for name in OPTIONS if name != "layer_norm"]
 SEVERAL = [
     ("peephole", "cell_clip", "softsign", "hard_sigmoid", "zoneout", "update_dropout"),
     ("peephole", "coupled", "cell_clip", "relu", "expected_zoneout"),
     ("coupled", "zoneout", "update_dropout"),
     ("projection", "peephole", "coupled", "cell_clip", "zoneout"),
+    ("layer_norm", "update_dropout"),
+    ("layer_norm", "projection", "peephole", "coupled", "zoneout"),
 ]
 
 
@@ -44,7 +45,7 @@ def called(arguments, **how):
 
 def split(arguments):
     """What has a gradient, and the rest."""
-    names = ("x", "kernel", "recurrent_kernel", "bias", "h0", "c0", "peephole", "projection")
+    names = "x kernel recurrent_kernel bias h0 c0 peephole projection norm_gains norm_cell".split()
     given = {name: value for name, value in arguments.items() if name in names}
     return given, {name: value for name, value in arguments.items() if name not in names}
 
@@ -74,6 +75,10 @@ def arriving_at(results, seed=1):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_kernel_path_is_the_reference(names, reverse):
     arguments = problem(names, reverse=reverse)
+    if reverse:
+        rng = np.random.default_rng(2)
+        for name, width in (("x_dropout", D), ("h_dropout", arguments["h0"].shape[1])):
+            arguments[name] = rng.random((4, B, width)).astype("f4")
     inputs = LSTMInputs(**arguments)
     expected = lstm_forward(inputs)
     outputs = expected.hs, expected.h_last, expected.c_last
@@ -150,7 +155,7 @@ def test_both_directions(names):
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_both_paths_are_the_same(name):
     arguments = problem((name,))
     close(called(arguments, path="kernel"), called(arguments, path="keras"))
@@ -160,19 +165,6 @@ def test_both_paths_are_the_same(name):
 def test_without_a_key_nothing_is_dropped():
     arguments = problem(("update_dropout",)) | {"noise_key": None}
     close(called(arguments), called(arguments | {"update_dropout": 0.0}), 0)
-
-
-@needs_kernels
-@pytest.mark.parametrize("names", [("layer_norm",)])
-def test_what_the_kernels_do_not_have_is_named(names, monkeypatch):
-    monkeypatch.setattr(_lstm, "_warned", set())
-    arguments = problem(names)
-    expected = lstm_forward(LSTMInputs(**arguments))
-    reason = f"the kernels have no {names[0].replace('_', ' ')}"
-    with pytest.warns(ops._lstm.PathWarning, match=reason):
-        close(called(arguments), (expected.hs, expected.h_last, expected.c_last))
-    with pytest.raises(DataError, match=reason):
-        called(arguments, path="kernel")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ VARIANTS = (  # that have numbers of their own for each row, or sums over the ro
     dict(peephole=True, coupled=True, zoneout=(0.2, 0.3), training=True),
     dict(peephole=True, cell_clip=0.5, update_dropout=0.3, training=True),
     dict(projection=True, zoneout=(0.2, 0.3), training=True),
+    dict(layer_norm=True, projection=True, peephole=True, coupled=True),
 )
 
 

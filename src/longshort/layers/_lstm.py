@@ -114,7 +114,6 @@ class LSTM(keras.layers.LSTM):
             self.activation,
             self.recurrent_activation,
             self.compute_dtype,
-            layer_norm=self.variant.layer_norm,
         )
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:

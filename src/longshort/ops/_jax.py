@@ -17,6 +17,8 @@ from longshort._errors import KernelError
 from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
 
+NORM_EPSILON = 1e-5  # kNormEpsilon of kernels/layer_norm.h
+
 Array = jax.Array
 Shape = tuple[int, ...]
 
@@ -27,7 +29,7 @@ class Arguments(NamedTuple):
     N directions over the same mask run side by side: 1, or 2 of which the second is the reverse.
     """
 
-    x: Array  # (B, T, D), or (N, B, T, D)
+    x: Array  # (B, T, D), or (N, B, T, D); with layer norm `_norm_inputs`, 4H wide
     kernel: Array  # (N, D, 4H)
     recurrent_kernel: Array  # (N, P, 4H); P is H without a projection
     bias: Array  # (N, 4H)
@@ -38,6 +40,8 @@ class Arguments(NamedTuple):
     h_dropout: Array  # (N, 4, B, P)
     peephole: Array  # (N, 3, H)
     projection: Array  # (N, H, P)
+    norm_gain: Array  # (N, 4H), of h
+    norm_cell: Array  # (N, 2, H)
     noise: Array  # (N, 3) uint32: the key's two words, and the steps before this call
 
     def sizes(self) -> tuple[int, int, int, int, int]:
@@ -47,12 +51,29 @@ class Arguments(NamedTuple):
         return N, B, T, columns // 4, P
 
 
+class Saved(NamedTuple):
+    """What the forward call keeps for the backward one, in the order of its results.
+
+    The kernels' own layouts; what a layer does not have has zero elements.
+    """
+
+    gates: Any  # (N, 4 H' B T)
+    cells: Any  # (N, H' B T)
+    normed: Any  # as the gates
+    statistics: Any  # (N, B T, 3)
+    outs: Any  # (N, B, T, H)
+
+
+NOTHING_SAVED = Saved(*((0,) for _ in Saved._fields))
+
+
 class Options(NamedTuple):
     """What is the same for all calls that share compiled code."""
 
     reverse: bool  # of a single direction
     sequences: bool  # whether h of every step is wanted
     bfloat16: bool  # whether the factors of all products are rounded
+    layer_norm: bool
     variant: tuple[tuple[str, Any], ...]  # `_library.settings`
 
 
@@ -77,7 +98,8 @@ def _ffi_call(
     # XLA's attributes have a type: Python's int and float would not say which.
     types = {int: np.int64, float: np.float64, bool: bool}
     variant = {word: types[type(value)](value) for word, value in options.variant}
-    return call(*args, reverse=options.reverse, bfloat16=options.bfloat16, **variant)
+    words = {name: getattr(options, name) for name in ("reverse", "bfloat16", "layer_norm")}
+    return call(*args, **words, **variant)
 
 
 def _no_second_derivative(function: Any) -> Any:
@@ -98,27 +120,22 @@ def _no_second_derivative(function: Any) -> Any:
 
 
 @_no_second_derivative
-def _backward(
-    options: Options, args: Arguments, gates: Array, cells: Array, *arriving: Array
-) -> Any:
+def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array) -> Any:
     N, B, T, H, P = args.sizes()
-    projected = (N, B, T, P) if args.projection.size else (0,) * 4
-    return _ffi_call(
-        "backward",
-        _float32(gates.shape, projected, (N, B, P), (N, B, H), args.peephole.shape),
-        options,
-        args.x,
-        args.recurrent_kernel,
-        args.mask,
-        args.c0,
-        args.h_dropout,
-        args.peephole,
-        args.projection,
-        args.noise,
-        gates,
-        cells,
-        *arriving,
+    results = _float32(
+        saved.gates.shape,
+        (N, B, T, P) if args.projection.size else (0,),
+        (N, B, P),
+        (N, B, H),
+        args.peephole.shape,
+        args.x.shape if options.layer_norm else (0,),
+        args.norm_gain.shape,
+        args.norm_cell.shape,
     )
+    own = (args.peephole, args.projection, args.norm_gain, args.norm_cell, args.noise)
+    kept = (saved.gates, saved.cells, saved.normed, saved.statistics)
+    given = (args.x, args.recurrent_kernel, args.mask, args.c0, args.h_dropout)
+    return _ffi_call("backward", results, options, *given, *own, *kept, *arriving)
 
 
 @_no_second_derivative
@@ -137,7 +154,7 @@ def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     return dx if args.x.ndim == 4 else dx.sum(0)
 
 
-def _run(args: Arguments, options: Options, hs: Shape, *saved: Shape) -> Any:
+def _run(args: Arguments, options: Options, hs: Shape, saved: Saved) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
     N, B, _, H, P = args.sizes()
     return _ffi_call("forward", _float32(hs, (N, B, P), (N, B, H), *saved), options, *args)
@@ -146,9 +163,13 @@ def _run(args: Arguments, options: Options, hs: Shape, *saved: Shape) -> Any:
 @_no_second_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
-    gates, cells = _library.saved_sizes(B, T, H)
-    outs = (N, B, T, H) if args.projection.size else (0,) * 4
-    return _run(args, options, (B, T, N, P), (N, gates), (N, cells), outs)
+    gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H))
+    saved = Saved(gates, cells, *NOTHING_SAVED[2:])
+    if options.layer_norm:
+        saved = saved._replace(normed=gates, statistics=(N, B * T, 3))
+    if args.projection.size:
+        saved = saved._replace(outs=(N, B, T, H))
+    return _run(args, options, (B, T, N, P), saved)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -156,21 +177,26 @@ def lstm(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     """`hs` (B, T, N, P) in the order of time, empty unless wanted; the last h and c (N, B, .)."""
     N, B, T, _, P = args.sizes()
     hs = (B, T, N, P) if options.sequences else (0,) * 4
-    return tuple(_run(args, options, hs, (0, 0), (0, 0), (0,) * 4)[:3])
+    return tuple(_run(args, options, hs, NOTHING_SAVED)[:3])
 
 
 def _lstm_forward(args: Arguments, options: Options) -> tuple[Any, Any]:
-    hs, h, c, gates, cells, outs = _forward_saving(options, args)
+    hs, h, c, *saved = _forward_saving(options, args)
     returned = hs if options.sequences else jnp.zeros((0,) * 4, jnp.float32)
-    return (returned, h, c), (args, hs, gates, cells, outs)
+    return (returned, h, c), (args, hs, Saved(*saved))
 
 
-def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Arguments]:
-    args, hs, gates, cells, outs = saved
-    dz, dprojected, dh0, dc0, dpeephole = _backward(options, args, gates, cells, *arriving)
+def _lstm_backward(options: Options, kept: Any, arriving: Any) -> tuple[Arguments]:
+    args, hs, saved = kept
+    dz, dprojected, dh0, dc0, dpeephole, dz_x, dnorm_gain, dnorm_cell = _backward(
+        options, args, saved, *arriving
+    )
     dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz)
+    dprojection = args.projection  # none
+    if dprojection.size:
+        dprojection = jnp.einsum("nbth,nbtp->nhp", saved.outs, dprojected)
     gradients = Arguments(
-        _input_gradient(options, args, dz),
+        dz_x if options.layer_norm else _input_gradient(options, args, dz),
         dkernel,
         drecurrent,
         dbias if args.bias.size else jnp.zeros_like(args.bias),
@@ -180,7 +206,9 @@ def _lstm_backward(options: Options, saved: Any, arriving: Any) -> tuple[Argumen
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
         dpeephole,
-        jnp.einsum("nbth,nbtp->nhp", outs, dprojected),
+        dprojection,
+        dnorm_gain,
+        dnorm_cell,
         None,  # type: ignore[arg-type]
     )
     return (gradients,)
@@ -239,6 +267,33 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     return hs, *state
 
 
+def _norm_inputs(x: Array, kernel: Array, bias: Array, gain: Array, x_dropout: Array) -> Array:
+    """norm(x W) + b, which needs no loop over time and is XLA's: shape (B, T, G H), or (N, ...).
+
+    Args:
+        x: Shape (B, T, D), or (N, B, T, D).
+        kernel: Shape (N, D, G H).
+        bias: Shape (N, G H), or with zero elements.
+        gain: Shape (N, G H).
+        x_dropout: Shape (N, G, B, D), or with zero elements.
+    """
+    N, D, _ = kernel.shape
+    all_x = x if x.ndim == 4 else x[None]
+    if x_dropout.size:
+        G = x_dropout.shape[1]
+        columns = kernel.reshape(N, D, G, -1)
+        z = jnp.stack(
+            [(all_x * x_dropout[:, g, :, None]) @ columns[:, None, :, g] for g in range(G)], -2
+        )
+        z = z.reshape(*z.shape[:-2], -1)
+    else:
+        z = all_x @ kernel[:, None]
+    mean, variance = z.mean(-1, keepdims=True), z.var(-1, keepdims=True)
+    z = (z - mean) * jax.lax.rsqrt(variance + NORM_EPSILON) * gain[:, None, None]
+    z = z + bias[:, None, None] if bias.size else z
+    return z[0] if N == 1 else z
+
+
 def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
     """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
 
@@ -248,7 +303,13 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
     alone = directions[0] if len(directions) == 1 else None
     first = directions[0]
     variant = tuple(_library.settings(first).items())
-    options = Options(bool(alone and alone.reverse), sequences, first.bfloat16, variant)
+    options = Options(
+        reverse=bool(alone and alone.reverse),
+        sequences=sequences,
+        bfloat16=first.bfloat16,
+        layer_norm=first.norm_gains is not None,
+        variant=variant,
+    )
 
     def given(name: str, rank: int, dtype: Any = jnp.float32) -> Array:
         values = [getattr(inputs, name) for inputs in directions]
@@ -260,7 +321,7 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
 
     def with_gate_i(array: Array, axis: int = -1, blocks: int = 3) -> Array:
         """Zeros for the gate i where it is coupled: the kernels lay out four gates."""
-        if not (first.coupled and array.size):
+        if not (first.coupled and array.shape[axis]):
             return array
         width = [(0, 0)] * array.ndim
         width[axis] = (array.shape[axis] // blocks, 0)
@@ -270,18 +331,27 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
     if noise.size:
         before = [jnp.asarray(inputs.first_step, jnp.uint32) for inputs in directions]
         noise = jnp.concatenate([noise, jnp.stack(before)[:, None]], 1)
+    x, kernel, bias = given("x", 3), given("kernel", 3), given("bias", 2)
+    x_dropout, gains = given("x_dropout", 4), given("norm_gains", 3)
+    gain = jnp.zeros((0, 0), jnp.float32)
+    if options.layer_norm:
+        x = _norm_inputs(x, kernel, bias, gains[:, 0], x_dropout[:, 4 - first.gates :])
+        kernel, bias, x_dropout = kernel[:, :0], bias[:0], x_dropout[:0]
+        x, gain = with_gate_i(x), gains[:, 1]
     args = Arguments(
-        given("x", 3),
-        with_gate_i(given("kernel", 3)),
+        x,
+        with_gate_i(kernel),
         with_gate_i(given("recurrent_kernel", 3)),
-        with_gate_i(given("bias", 2)),
+        with_gate_i(bias),
         given("mask", 2, jnp.bool_),
         given("h0", 3),
         given("c0", 3),
-        given("x_dropout", 4),
+        x_dropout,
         given("h_dropout", 4),
         with_gate_i(given("peephole", 3), axis=1, blocks=2),
         given("projection", 3),
+        with_gate_i(gain),
+        given("norm_cell", 3),
         noise,
     )
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)

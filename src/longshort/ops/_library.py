@@ -23,6 +23,7 @@ import numpy as np
 
 from longshort._errors import KernelError
 from longshort.ops._cpus import cgroup_limit
+from longshort.ops._input_norm import InputNorm
 from longshort.ops._inputs import LSTMInputs
 
 UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels/lstm.h
@@ -30,9 +31,9 @@ UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels
 _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
 _DIMENSIONS = ("batch", "time", "features", "units", "outputs")
 _POINTERS = (
-    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection noise "
-    "hs h_last c_last gates cells outs dhs dh_last dc_last dz dprojected dh0 dc0 dpeephole "
-    "dkernel drecurrent dbias dx"
+    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection z_x "
+    "norm_gain norm_cell noise hs h_last c_last gates cells normed statistics outs dhs dh_last "
+    "dc_last dz dprojected dh0 dc0 dpeephole dz_x dnorm_gain dnorm_cell dkernel drecurrent dbias dx"
 ).split()
 
 # What the kernels take, by their numbers in kernels/lstm.h.
@@ -180,9 +181,15 @@ def settings(inputs: LSTMInputs) -> dict[str, Any]:
 
 def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
     """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
-    names = ("x", "kernel", "bias", "h0", "c0", "x_dropout", "h_dropout", "peephole", "projection")
+    names = ("h0", "c0", "h_dropout", "peephole", "projection", "norm_cell")
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given["recurrent"] = inputs.recurrent_kernel
+    B, T, D = np.shape(inputs.x)
+    if inputs.norm_gains is None:
+        given |= {name: getattr(inputs, name) for name in ("x", "kernel", "bias", "x_dropout")}
+    else:
+        D = 0
+        given["norm_gain"] = inputs.norm_gains[1]
     kept = {k: np.ascontiguousarray(v, np.float32) for k, v in given.items() if v is not None}
     if inputs.mask is not None:
         kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
@@ -190,7 +197,7 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
         kept["noise"] = np.array([*inputs.noise_key, inputs.first_step], np.uint32)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     outputs, units = kept["recurrent"].shape[0], inputs.units
-    call = _Call(*kept["x"].shape, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
+    call = _Call(B, T, D, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
     for name, value in settings(inputs).items():
         setattr(call, name, value)
     for name, array in kept.items():
@@ -223,6 +230,7 @@ def _with_gate_i(inputs: LSTMInputs) -> LSTMInputs:
         kernel=padded(inputs.kernel, 3),
         recurrent_kernel=padded(inputs.recurrent_kernel, 3),
         bias=padded(inputs.bias, 3),
+        norm_gains=padded(inputs.norm_gains, 3),
         peephole=None
         if peephole is None
         else np.concatenate([np.zeros_like(peephole[:1]), peephole]),
@@ -236,22 +244,28 @@ def _turned(inputs: LSTMInputs, array: Any) -> Any:
     return np.ascontiguousarray(np.asarray(array, np.float32)[:, ::-1])
 
 
+def _empty(**shapes: Any) -> dict[str, np.ndarray]:
+    return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+
+
 def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.ndarray]:
     """The kernel's forward pass in NumPy: `hs`, `h_last`, `c_last`; in training also saved values.
 
     Raises:
         KernelError: The library is missing or refuses the call.
     """
+    z_x = None if inputs.norm_gains is None else InputNorm(inputs).value
     inputs = _with_gate_i(inputs)
-    B, T, _ = np.shape(inputs.x)
-    P, H = np.shape(inputs.recurrent_kernel)[0], inputs.units
+    (B, T, _), P, H = np.shape(inputs.x), np.shape(inputs.recurrent_kernel)[0], inputs.units
     shapes: dict[str, Any] = {"hs": (B, T, P), "h_last": (B, P), "c_last": (B, H)}
     if training:
         shapes["gates"], shapes["cells"] = saved_sizes(B, T, H)
         if inputs.projection is not None:
             shapes["outs"] = (B, T, H)
-    out = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
-    _call("forward", inputs, **out)
+        if z_x is not None:
+            shapes |= {"normed": shapes["gates"], "statistics": (T, B, 3)}
+    out = _empty(**shapes)
+    _call("forward", inputs, z_x=z_x, **out)
     return out | {"hs": _turned(inputs, out["hs"])}
 
 
@@ -263,37 +277,44 @@ def lstm_backward(
     dc_last: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
-    inputs = _with_gate_i(inputs)
-    B, T, D = np.shape(inputs.x)
-    P, H = np.shape(inputs.recurrent_kernel)[0], inputs.units
+    caller, inputs = inputs, _with_gate_i(inputs)
+    (B, T, D), P, H = np.shape(inputs.x), np.shape(inputs.recurrent_kernel)[0], inputs.units
     given = {"dhs": _turned(inputs, dhs), "dh_last": dh_last, "dc_last": dc_last}
     arriving = {
         name: None if value is None else np.ascontiguousarray(value, np.float32)
         for name, value in given.items()
     }
-    dz = np.empty(outputs["gates"].shape, np.float32)
-    dh0, dc0 = np.empty((B, P), np.float32), np.empty((B, H), np.float32)
-    dpeephole = None if inputs.peephole is None else np.empty((3, H), np.float32)
-    saved = {name: outputs[name] for name in ("gates", "cells")}
-    dprojected = None if inputs.projection is None else np.empty((B, T, P), np.float32)
-    states = {"dh0": dh0, "dc0": dc0, "dpeephole": dpeephole, "dprojected": dprojected}
-    _call("backward", inputs, **saved, **arriving, dz=dz, **states)
-    dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((P, 4 * H), np.float32)
-    dbias, dx = np.empty(4 * H, np.float32), np.empty((B, T, D), np.float32)
-    weights = {"dkernel": dkernel, "drecurrent": drecurrent, "dbias": dbias}
+    shapes: dict[str, Any] = {"dz": outputs["gates"].shape, "dh0": (B, P), "dc0": (B, H)}
+    if inputs.peephole is not None:
+        shapes["dpeephole"] = (3, H)
+    if inputs.projection is not None:
+        shapes["dprojected"] = (B, T, P)
+    normed = inputs.norm_gains is not None
+    if normed:
+        shapes |= {"dz_x": (B, T, 4 * H), "dnorm_gain": (4 * H,), "dnorm_cell": (2, H)}
+    names = ("gates", "cells", "normed", "statistics")
+    saved = {name: outputs[name] for name in names if name in outputs}
+    made = _empty(**shapes)
+    _call("backward", inputs, **saved, **arriving, **made)
+    dz = made["dz"]
+    weights = _empty(drecurrent=(P, 4 * H))
+    if not normed:
+        weights |= _empty(dkernel=(D, 4 * H), dbias=4 * H)
     _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
-    _call("input_gradient", inputs, dz=dz, dx=dx)
     first = H if inputs.coupled else 0  # the columns of the gate i are not the caller's
-    gradients = {
-        "x": dx,
-        "kernel": dkernel[:, first:],
-        "recurrent_kernel": drecurrent[:, first:],
-        "bias": dbias[first:],
-        "h0": dh0,
-        "c0": dc0,
-    }
-    if dpeephole is not None:
-        gradients["peephole"] = dpeephole[1:] if inputs.coupled else dpeephole
-    if dprojected is not None:
-        gradients["projection"] = np.einsum("bth,btp->hp", outputs["outs"], dprojected)
+    gradients = {"h0": made["dh0"], "c0": made["dc0"]}
+    gradients["recurrent_kernel"] = weights["drecurrent"][:, first:]
+    if normed:
+        part = InputNorm(caller).backward(made["dz_x"][..., first:])
+        dgains = np.stack([part.pop("gain"), made["dnorm_gain"][first:]])
+        gradients |= part | {"norm_gains": dgains, "norm_cell": made["dnorm_cell"]}
+    else:
+        dx = np.empty((B, T, D), np.float32)
+        _call("input_gradient", inputs, dz=dz, dx=dx)
+        gradients |= {"x": dx, "kernel": weights["dkernel"][:, first:]}
+        gradients["bias"] = weights["dbias"][first:]
+    if "dpeephole" in made:
+        gradients["peephole"] = made["dpeephole"][1 if inputs.coupled else 0 :]
+    if "dprojected" in made:
+        gradients["projection"] = np.einsum("bth,btp->hp", outputs["outs"], made["dprojected"])
     return gradients

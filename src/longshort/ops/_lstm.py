@@ -43,8 +43,6 @@ def choose_path(
     activation: Any = "tanh",
     recurrent_activation: Any = "sigmoid",
     dtype: str = "float32",
-    *,
-    layer_norm: bool = False,
 ) -> Path:
     """Which path `lstm` takes for these options, and why.
 
@@ -52,7 +50,6 @@ def choose_path(
         activation: As in `lstm`.
         recurrent_activation: As in `lstm`.
         dtype: Type of the inputs.
-        layer_norm: Whether there is layer norm.
 
     >>> longshort.ops.choose_path(activation="gelu").reason
     "activation 'gelu' is none of tanh, relu, softsign, linear"
@@ -64,8 +61,6 @@ def choose_path(
         if _fused_name(given, fused) is None:
             name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
             return Path("keras", f"{word} {name!r} is none of {', '.join(fused)}")
-    if layer_norm:
-        return Path("keras", "the kernels have no layer norm")
     if dtype not in ("float32", "bfloat16", "float16"):
         return Path("keras", f"the kernels compute in float32, not in {dtype}")
     return _machine_path()
@@ -199,8 +194,7 @@ def lstm(
             `coupled`: i = 1 - f (Greff et al. 2017, "CIFG").
             `projection`: V, shape (H, P) (Sak et al. 2014).
             `norm_gains`, `norm_cell`: layer norm (Ba et al. 2016): the gains of x W and of h U,
-            shape (2, G H), each over all gates; gain and bias for c, shape (2, H). Not on the
-            kernels yet.
+            shape (2, G H), each over all gates; gain and bias for c, shape (2, H).
             `cell_clip`: a number above 0 that bounds c (Sak et al. 2014).
             `zoneout`: the rates, of h and of c, at which a value stays what it was (Krueger et al.
             2017); without `noise_key`, as outside training, the mean of staying and changing.
@@ -354,13 +348,7 @@ class _Call(NamedTuple):
 
     def path(self) -> Path:
         """What `choose_path` says of this call."""
-        a = self.inputs
-        return choose_path(
-            a.activation,
-            a.recurrent_activation,
-            self.dtype,
-            layer_norm=a.norm_gains is not None,
-        )
+        return choose_path(self.inputs.activation, self.inputs.recurrent_activation, self.dtype)
 
     def outputs(
         self, results: tuple[Tensor, Tensor, Tensor], return_sequences: bool
