@@ -95,7 +95,7 @@ class LSTM(keras.layers.LSTM):
         super().__init__(units, *args, **kwargs)
         if variant.config():
             cell = LSTMCell.of(self.cell, variant, implementation)
-            del self.cell  # so that Keras does not track both
+            self._tracker.untrack(self.cell)  # else Keras counts the state of its own cell's seed
             self.cell = cell
             self.state_size = list(cell.state_size)
             self.use_cudnn = False  # which knows no variants
