@@ -6,5 +6,15 @@ from keras.layers import Dense, LSTMCell
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._lstm import LSTM
+from longshort.layers._stack import StackedRNN
 
-__all__ = ["LSTM", "Bidirectional", "Dense", "LSTMCell", "Sequential", "accelerate", "to_keras"]
+__all__ = [
+    "LSTM",
+    "Bidirectional",
+    "Dense",
+    "LSTMCell",
+    "Sequential",
+    "StackedRNN",
+    "accelerate",
+    "to_keras",
+]
