@@ -6,6 +6,7 @@ from keras.layers import Dense, LSTMCell
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._lstm import LSTM
+from longshort.layers._mlstm import MLSTM
 from longshort.layers._stack import StackedRNN
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Bidirectional",
     "Dense",
     "LSTMCell",
+    "MLSTM",
     "Sequential",
     "StackedRNN",
     "accelerate",

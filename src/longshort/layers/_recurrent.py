@@ -46,6 +46,11 @@ class RecurrentLayer(keras.layers.Layer):
         # Keras would track variables in an attribute, and then save them and never let them go.
         self._carried = SimpleNamespace(variables=[])
 
+    @property
+    def state_dtype(self) -> str:
+        """The type of the state inside the layer."""
+        return self.compute_dtype
+
     def get_initial_state(self, batch_size: int) -> State:
         """The state before the first step: zeros."""
         raise NotImplementedError
@@ -125,7 +130,7 @@ class RecurrentLayer(keras.layers.Layer):
 
     def _cast(self, state: State) -> State:
         return tree.map_structure(
-            lambda s: ops.cast(ops.convert_to_tensor(s), self.compute_dtype), state
+            lambda s: ops.cast(ops.convert_to_tensor(s), self.state_dtype), state
         )
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
@@ -246,7 +251,9 @@ class RecurrentLayer(keras.layers.Layer):
                 f"{name}: the carried state is of {carried} sequences, got {batch}. "
                 f"reset_state({batch}) begins anew; set_state(state) continues from one of yours."
             )
-        return tree.pack_sequence_as(self.get_initial_state(1), [v.value for v in variables])
+        # Copies, for torch writes into the variables and differentiates later.
+        state = [ops.copy(v.value) for v in variables]
+        return tree.pack_sequence_as(self.get_initial_state(1), state)
 
     def _keep(self, state: State) -> None:
         leaves, variables = tree.flatten(state), self._carried.variables
