@@ -7,6 +7,7 @@ from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._lstm import LSTM
 from longshort.layers._mlstm import MLSTM
+from longshort.layers._slstm import SLSTM
 from longshort.layers._stack import StackedRNN
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Dense",
     "LSTMCell",
     "MLSTM",
+    "SLSTM",
     "Sequential",
     "StackedRNN",
     "accelerate",
