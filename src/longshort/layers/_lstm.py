@@ -110,11 +110,7 @@ class LSTM(keras.layers.LSTM):
     @property
     def path(self) -> Path:
         """The path that this layer's calls take, and why."""
-        return choose_path(
-            self.activation,
-            self.recurrent_activation,
-            self.compute_dtype,
-        )
+        return choose_path(self.activation, self.recurrent_activation, self.compute_dtype)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Create the weights for inputs of shape (batch, time, features)."""
