@@ -4,6 +4,14 @@
 
 namespace {
 
+// Where x W of step s begins among those computed ahead from step `begin` on. Threads that take rows
+// do not wait for each other, so that one can be a few steps ahead: a row then keeps to places of its
+// own, at the price of gaps where a row has ended.
+inline int64_t ahead_entry(const longshort_lstm& a, const Steps& steps, const Plan& plan,
+                           int64_t begin, int64_t s) {
+  return plan.by_rows ? (s - begin) * a.batch : steps.first[s] - steps.first[begin];
+}
+
 // x W + b for all entries of steps begin..end-1, one block of units.
 template <int R>
 void ahead_tile(const longshort_lstm& a, const ForwardScratch& scratch, const float* const (&x)[R],
@@ -51,7 +59,7 @@ inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scrat
   Bfloat16* inputs = scratch.inputs16 + thread * ForwardScratch::inputs16_size(a);
   const auto for_groups = [&](auto body) {
     for (int64_t s = steps.begin; s < steps.end; ++s) {
-      const int64_t first = scratch.steps.first[s] - scratch.steps.first[steps.begin];
+      const int64_t first = ahead_entry(a, scratch.steps, plan, steps.begin, s);
       for_places<kGroup>(plan, thread, B, 0, scratch.steps.active(s),
                          [&](Range places) { body(s, first + places.begin, places); });
     }

@@ -208,8 +208,8 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
         ahead_begin = s;
         do {
           ++ahead_end;
-        } while (ahead_end < T && scratch.steps.first[ahead_end + 1] -
-                                          scratch.steps.first[ahead_begin] <= kAhead);
+        } while (ahead_end < T &&
+                 ahead_entry(a, scratch.steps, plan, ahead_begin, ahead_end + 1) <= kAhead);
         const Range steps{ahead_begin, ahead_end};
         if (rounds(a)) {
           compute_ahead16(a, scratch, plan, team.index, steps, blocks);
@@ -218,8 +218,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
         }
       }
       step.ahead_block = ForwardScratch::ahead_entries(a) * kTile;
-      step.ahead = scratch.ahead +
-                   (scratch.steps.first[s] - scratch.steps.first[ahead_begin]) * kTile;
+      step.ahead = scratch.ahead + ahead_entry(a, scratch.steps, plan, ahead_begin, s) * kTile;
     } else if (a.x_dropout) {
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
