@@ -1,11 +1,11 @@
-"""What each variant of the LSTM costs: a training step against the plain layer's, Keras' and torch's.
+"""What each variant of the LSTM costs: a training step beside the plain layer's, Keras', torch's.
 
     python benchmarks/variants.py                       # every variant, shapes seed and mid
     python benchmarks/variants.py mid --only zoneout projection --json variants.json
 
-A step is the layer's call in training (masks and noise are drawn in it), and the gradients of all its
-weights for a given gradient of the outputs. Before it is timed, a variant's outputs must agree with
-those of the `keras.ops` path, and Keras' and torch's with ours. All take turns.
+A step is the layer's call in training (masks and noise are drawn in it), and the gradients of all
+its weights for a given gradient of the outputs. Before it is timed, a variant's outputs must agree
+with those of the `keras.ops` path, and Keras' and torch's with ours. All take turns.
 """
 
 from __future__ import annotations
@@ -20,8 +20,19 @@ from typing import Any
 import numpy as np
 
 import contenders
-from turns import SHAPES, Array, Contender, Worker, agree, machine, ratios, serve, spread
-from turns import take_turns, why_not_importable
+from turns import (
+    SHAPES,
+    Array,
+    Contender,
+    Worker,
+    agree,
+    machine,
+    ratios,
+    serve,
+    spread,
+    take_turns,
+    why_not_importable,
+)
 
 PLAIN = "plain"
 VARIANTS: dict[str, dict[str, Any]] = {  # arguments of the layer
@@ -140,9 +151,7 @@ def measure(shape_name: str, names: list[str], arguments: argparse.Namespace) ->
     rivals = {other: ours for other, ours in OTHERS.items() if ours in (*names, "longshort-ragged")}
     if arguments.only or why_not_importable("torch"):
         keep = names if not why_not_importable("torch") else []
-        rivals = {
-            o: v for o, v in rivals.items() if v in keep or (o[:5] != "torch" and v in names)
-        }
+        rivals = {o: v for o, v in rivals.items() if v in keep or (o[:5] != "torch" and v in names)}
     ours = [*names, *(v for v in dict.fromkeys(rivals.values()) if v not in names)]
     workers = {n: Worker(__file__, n, shape_name) for n in [*ours, *rivals]}
     try:
