@@ -42,8 +42,10 @@ LONGSHORT_INLINE void left_values(const longshort_lstm& a, const Entry& at, int6
                           : nullptr;
   const float* x_factor = a.x_dropout ? a.x_dropout + (g * B + b) * D : nullptr;
   const float* h_factor = a.h_dropout ? a.h_dropout + (g * B + b) * P : nullptr;
-  if (m >= D && m + count <= D + P && h && !h_factor) {  // nearly all tiles
-    for (int i = 0; i < count; ++i) out[i] = h[m - D + i];
+  if (m >= D && m + count <= D + P && h) {  // nearly all tiles
+    const int64_t unit = m - D;
+    for (int i = 0; i < count; ++i)
+      out[i] = h_factor ? h[unit + i] * h_factor[unit + i] : h[unit + i];
     return;
   }
   for (int i = 0; i < count; ++i) {

@@ -187,7 +187,7 @@ def test_mutation_is_noticed(mutation, tmp_path):
         assert text.count(old) == 1, "the mutation no longer fits the source"
         file.write_text(text.replace(old, new))
     package = build(tmp_path)
-    arguments = ["-x", "-q", "-p", "no:cacheprovider", ROOT / "tests" / f"test_{tests}.py"]
+    arguments = ["-x", "-q", "-n0", "-p", "no:cacheprovider", ROOT / "tests" / f"test_{tests}.py"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
