@@ -167,7 +167,7 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
       const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, H - unit) : Vector{};
-      store(scratch.dc + (block * B + place) * kBlock, dc);
+      store(scratch.dc_at(a, place, block), dc);
       for (int64_t n = 0; n < scratch.num_sums(a); ++n)
         store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
     }
@@ -202,7 +202,7 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
     }
     for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      store_n(a.dc0 + row * H + unit, load(scratch.dc + (block * B + place) * kBlock), H - unit);
+      store_n(a.dc0 + row * H + unit, load(scratch.dc_at(a, place, block)), H - unit);
     }
   }
 }

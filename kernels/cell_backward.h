@@ -13,7 +13,7 @@ struct BackwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
   float* weights;  // packed U^T, in float32 or in bfloat16
-  float* dc;       // (blocks, B, kLanes) by places, the running gradient of c
+  float* dc;       // (B, blocks kLanes) by places, the running gradient of c
   float* dh;       // (B, width) by places, the gradient of h that passes a step unchanged; its width
                    // is P in whole blocks
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
@@ -51,6 +51,9 @@ struct BackwardScratch {
   Bfloat16* rows16_at(const longshort_lstm& a, int64_t s, int64_t place) const {
     return reinterpret_cast<Bfloat16*>(rows) +
            (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
+  }
+  float* dc_at(const longshort_lstm& a, int64_t place, int64_t block) const {
+    return dc + (place * blocks_of(a.units) + block) * kBlock;
   }
   float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dh + (place * blocks_of(a.outputs) + block) * kBlock;
@@ -143,7 +146,7 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   const Vector one = splat(1.0f);
   const Vector c_prev = cell_before(a, scratch, s, place, block);
   const Vector tanh_c = tanh(load(a.cells + entry * kBlock));
-  float* running = scratch.dc + (block * a.batch + place) * kBlock;
+  float* running = scratch.dc_at(a, place, block);
   const Vector dc = mul_add(dh * o, mul_add(-tanh_c, tanh_c, one), load(running));
   put(0, dc * g * i * (one - i));
   put(1, dc * c_prev * f * (one - f));
@@ -174,7 +177,7 @@ LONGSHORT_INLINE void varied_cell_backward(const longshort_lstm& a, const Backwa
   if (masked(a, row, s)) return put.zeros();
   const VariedCell varied(a, s, block);
   const auto past = recall(a, scratch, varied, s, place, block);
-  float* running = scratch.dc + (block * a.batch + place) * kBlock;
+  float* running = scratch.dc_at(a, place, block);
   Vector dz, dc;
   varied.out_backward(past.cell, past.c, dout, dz, dc);
   const auto d = varied.backward(row, past, dz, dc, load(running));

@@ -35,7 +35,7 @@ struct ForwardScratch {
   const bool varied;  // whether the cell is a variant's
   float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded
   float* bias;     // (blocks, 4, kLanes)
-  float* cells;    // (blocks, B, kLanes), the running c
+  float* cells;    // (B, blocks kLanes), the running c
   float* states;   // (2, B, width), the running h; its width is P in whole blocks
   float* dropped;  // (2, 4, B, width), h times h_dropout, or null
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
@@ -70,6 +70,9 @@ struct ForwardScratch {
     inputs16 = reinterpret_cast<Bfloat16*>(
         taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
+  }
+  float* cells_at(const longshort_lstm& a, int64_t place, int64_t block) const {
+    return cells + (place * blocks_of(a.units) + block) * kBlock;
   }
   static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
   static int64_t inputs16_size(const longshort_lstm& a) {
@@ -176,15 +179,15 @@ struct StateForward {
 struct CellForward {
   const ForwardStep& step;
   const longshort_lstm& a;
-  const int64_t first;
+  const int64_t first, width;
   const bool masks, saves;
   float *running, *gates, *cells;
 
   LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t block)
-      : step(now), a(now.a), first(place), masks(a.mask), saves(a.gates) {
+      : step(now), a(now.a), first(place), width(blocks_of(a.units) * kBlock), masks(a.mask), saves(a.gates) {
     const Steps& steps = now.scratch.steps;
     const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
-    running = now.scratch.cells + (block * a.batch + place) * kBlock;
+    running = now.scratch.cells_at(a, place, block);
     gates = saves ? a.gates + entry * kTile : nullptr;
     cells = saves ? a.cells + entry * kBlock : nullptr;
   }
@@ -193,8 +196,8 @@ struct CellForward {
   LONGSHORT_INLINE bool skips(int64_t row) const { return masks && masked(a, row, step.s); }
   // The tile's row r.
   LONGSHORT_INLINE void keep(int64_t r, bool skipped, const Cell& cell) const {
-    const Vector c = skipped ? load(running + r * kBlock) : cell.c;
-    store(running + r * kBlock, c);
+    const Vector c = skipped ? load(running + r * width) : cell.c;
+    store(running + r * width, c);
     if (saves) {
       store(gates + r * kTile, cell.i);
       store(gates + r * kTile + kBlock, cell.f);
@@ -206,7 +209,7 @@ struct CellForward {
   LONGSHORT_INLINE void operator()(int64_t r, const Vector (&z)[4],
                                    const StateForward& state) const {
     const int64_t row = row_of(r);
-    const Cell cell = make_cell(z, load(running + r * kBlock));
+    const Cell cell = make_cell(z, load(running + r * width));
     const bool skipped = skips(row);
     keep(r, skipped, cell);
     state.keep(r, row, skipped, cell.h);
@@ -236,7 +239,7 @@ __attribute__((noinline)) inline void varied_rows(const ForwardStep& step, Range
   const VariedCell varied(step.a, step.s, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     const int64_t row = cell.row_of(r);
-    const Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * kBlock));
+    const Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * cell.width));
     cell.keep(r, cell.skips(row), made);
     keep_out(step, places.begin + r, block, varied.out(made.o, made.h));
   }

@@ -97,7 +97,7 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
       const Vector c = a.c0 ? load_n(a.c0 + row * H + unit, H - unit) : Vector{};
-      store(scratch.cells + (block * B + place) * kBlock, c);
+      store(scratch.cells_at(a, place, block), c);
     }
     for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
       const int64_t unit = block * kBlock, width = smaller(kBlock, P - unit);
@@ -136,7 +136,7 @@ inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratc
     memcpy(a.h_last + row * P + outputs.begin, state, outputs.size() * sizeof(float));
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block)
       store_n(a.c_last + row * H + block * kBlock,
-              load(scratch.cells + (block * B + place) * kBlock), H - block * kBlock);
+              load(scratch.cells_at(a, place, block)), H - block * kBlock);
     if (a.hs) {
       float* hs = a.hs + outputs.begin;
       fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);

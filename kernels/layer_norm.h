@@ -126,7 +126,7 @@ inline void norm_gates(const ForwardStep& step, Range places, Range blocks) {
         store(z + g * kBlock, mul_add(gain, normed, load_n(z_x + g * H, H - unit)));
         if (a.normed) store(a.normed + (cell.gates - a.gates) + r * kTile + g * kBlock, normed);
       }
-      const Cell made = varied.forward(row, z, load(cell.running + r * kBlock));
+      const Cell made = varied.forward(row, z, load(cell.running + r * cell.width));
       cell.keep(r, cell.skips(row), made);
       store(step.candidates_at(0, place, block), made.h);
       store(step.candidates_at(1, place, block), made.o);

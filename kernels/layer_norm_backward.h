@@ -99,7 +99,7 @@ inline void norm_cell_backward(const longshort_lstm& a, const BackwardScratch& s
     const Vector dc = keep_n(means.gradient(load(scratch.dcells_at(a, place, block)),
                                             now.normed_cell(past.c), now.statistics[2]),
                              now.width);
-    float* running = scratch.dc + (block * a.batch + place) * kBlock;
+    float* running = scratch.dc_at(a, place, block);
     const auto d = varied.backward(now.row, past, load(now.dz() + 3 * kBlock), dc, load(running));
     store(running, d.c);
     for (int n = 0; n < 3; ++n) now.add(kPeepholeSum + n, d.peephole[n]);

@@ -375,6 +375,8 @@ def test_config():
     defaults = {"zoneout": 0.0, "peephole": False, "recurrent_dropout_on": "state"}
     assert LSTM(H, name="lstm", **defaults).get_config() == plain.get_config()
     assert type(LSTM(H, **defaults).cell) is keras.layers.LSTMCell
+    assert [type(layer) for layer in LSTM(H, **MOST)._flatten_layers()] == [LSTM, LSTMCell]
+    assert len(LSTM(H, **MOST).variables) == len(plain.variables) == 1  # the seed's state
     layer = LSTM(H, **MOST, recompute=True, recurrent_dropout=0.1, implementation=1)
     config = layer.get_config()
     assert config.keys() - plain.get_config().keys() == {*MOST, "recompute"}

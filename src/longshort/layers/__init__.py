@@ -7,5 +7,19 @@ from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
 from longshort.layers._lstm import LSTM
+from longshort.layers._mlstm import MLSTM
+from longshort.layers._slstm import SLSTM
+from longshort.layers._stack import StackedRNN
 
-__all__ = ["LSTM", "Bidirectional", "Dense", "LSTMCell", "Sequential", "accelerate", "to_keras"]
+__all__ = [
+    "LSTM",
+    "Bidirectional",
+    "Dense",
+    "LSTMCell",
+    "MLSTM",
+    "SLSTM",
+    "Sequential",
+    "StackedRNN",
+    "accelerate",
+    "to_keras",
+]

@@ -11,6 +11,8 @@ from keras import ops
 from longshort._errors import DataError
 from longshort.layers._variant import Variant
 from longshort.ops import lstm
+from longshort.ops._keras_noise import dropped
+from longshort.ops._noise import WEIGHTS
 
 Tensor = Any
 
@@ -199,10 +201,12 @@ class LSTMCell(keras.layers.LSTMCell):
     def weight_factors(self) -> Tensor:
         """DropConnect's factors on the recurrent kernel, kept as Keras' masks are."""
         if self._weight_factors is None:
-            ones = ops.ones(self.recurrent_kernel.shape, self.compute_dtype)
-            self._weight_factors = keras.random.dropout(
-                ones, self.variant.weight_drop, seed=self.seed_generator
-            )
+            # Not keras.random's: JAX takes 36 ms to draw 650 x 2600 numbers, and this 0.35 ms.
+            rate, (rows, columns) = self.variant.weight_drop, self.recurrent_kernel.shape
+            step = ops.zeros((1,), "int32")
+            lost = dropped(self.seed_generator.next(), WEIGHTS, step, rows, columns, rate)
+            kept = ops.cast(ops.logical_not(lost), self.compute_dtype)
+            self._weight_factors = kept * (1.0 / (1.0 - rate))
         return self._weight_factors
 
     def variant_arguments(self, training: bool) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class LSTM(keras.layers.LSTM):
         super().__init__(units, *args, **kwargs)
         if variant.config():
             cell = LSTMCell.of(self.cell, variant, implementation)
-            del self.cell  # so that Keras does not track both
+            self._tracker.untrack(self.cell)  # else Keras counts the state of its own cell's seed
             self.cell = cell
             self.state_size = list(cell.state_size)
             self.use_cudnn = False  # which knows no variants
@@ -110,11 +110,7 @@ class LSTM(keras.layers.LSTM):
     @property
     def path(self) -> Path:
         """The path that this layer's calls take, and why."""
-        return choose_path(
-            self.activation,
-            self.recurrent_activation,
-            self.compute_dtype,
-        )
+        return choose_path(self.activation, self.recurrent_activation, self.compute_dtype)
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Create the weights for inputs of shape (batch, time, features)."""

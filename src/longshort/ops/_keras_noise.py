@@ -35,7 +35,7 @@ def dropped(key: Tensor, stream: int, step: Tensor, batch: Tensor, units: int, r
 
     Args:
         key: Two 32-bit integers, shape (2,).
-        stream: What the noise is for: 0 zoneout of h, 1 zoneout of c, 2 dropout of the update.
+        stream: What the noise is for: one of `_noise.py`'s streams.
         step: The number of the step in the order of processing, int32, shape (1,).
         batch: B.
         units: How many numbers a row.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ZONEOUT_H, ZONEOUT_C, UPDATE = range(3)  # streams
+ZONEOUT_H, ZONEOUT_C, UPDATE, WEIGHTS = range(4)  # streams; the last for DropConnect's masks
 
 
 def dropped(key: Any, stream: int, step: int, shape: tuple[int, int], rate: float) -> NDArray[Any]:
@@ -25,7 +25,7 @@ def dropped(key: Any, stream: int, step: int, shape: tuple[int, int], rate: floa
 
     Args:
         key: Two uint32.
-        stream: `ZONEOUT_H`, `ZONEOUT_C` or `UPDATE`.
+        stream: `ZONEOUT_H`, `ZONEOUT_C`, `UPDATE` or `WEIGHTS`.
         step: The step of processing, counted from the beginning of the sequence.
         shape: Rows and units.
         rate: The probability of each, in steps of 2^-24.
