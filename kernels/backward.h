@@ -94,7 +94,7 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
                          scratch.weights + transposed_at(H, block, Gated), factors);
-  if (scratch.varied) {
+  if (__builtin_expect(scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float products[R * N * kBlock];
     for (int r = 0; r < R; ++r)
       for (int n = 0; n < N; ++n) store(products + (r * N + n) * kBlock, product.sum[r][n]);

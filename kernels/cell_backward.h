@@ -72,17 +72,41 @@ struct BackwardScratch {
   }
 };
 
-// Keeps dz of one gate, where the next step's product and the gradients of the weights read it.
-LONGSHORT_INLINE void put_dz(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                             int64_t place, int64_t block, int64_t gate, Vector value) {
-  const int64_t entry = scratch.steps.first[s] + place, total = scratch.steps.total(a);
-  store(a.dz + (block * total + entry) * kTile + gate * kBlock, value);
-  if (rounds(a)) {
-    store_bfloat16(scratch.rows16_at(a, s, place) + gate * pad_depth(a.units) + block * kBlock,
-                   value);
-  } else {
-    store(scratch.rows_at(a, s, place) + block * kTile + gate * kBlock, value);
+// Where dz of one place and block is kept: for the gradients of the weights, and for the product of the
+// step before. The addresses are worked out once: at small sizes they cost as much as the cell.
+struct KeepDz {
+  float* saved;
+  float* row;
+  Bfloat16* row16;
+  int64_t depth;
+
+  LONGSHORT_INLINE KeepDz(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                          int64_t place, int64_t block, int64_t entry)
+      : saved(a.dz + entry * kTile), row(nullptr), row16(nullptr), depth(0) {
+    if (rounds(a)) {
+      depth = pad_depth(a.units);
+      row16 = scratch.rows16_at(a, s, place) + block * kBlock;
+    } else {
+      row = scratch.rows_at(a, s, place) + block * kTile;
+    }
   }
+  LONGSHORT_INLINE void operator()(int64_t gate, Vector value) const {
+    store(saved + gate * kBlock, value);
+    if (row16) {
+      store_bfloat16(row16 + gate * depth, value);
+    } else {
+      store(row + gate * kBlock, value);
+    }
+  }
+  LONGSHORT_INLINE void zeros() const {
+    for (int64_t g = 0; g < kGates; ++g) (*this)(g, Vector{});
+  }
+};
+
+// Of what is saved, by places within a block's steps.
+LONGSHORT_INLINE int64_t entry_of(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                                  int64_t place, int64_t block) {
+  return block * scratch.steps.total(a) + scratch.steps.first[s] + place;
 }
 
 // c before step s of one place and block.
@@ -108,17 +132,14 @@ LONGSHORT_INLINE Vector add_dhs(const longshort_lstm& a, int64_t row, int64_t s,
 // Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
 LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
                                     int64_t s, int64_t place, int64_t block, Vector dh) {
-  const int64_t row = scratch.steps.row[place];
-  const auto put = [&](int64_t gate, Vector value) {
-    put_dz(a, scratch, s, place, block, gate, value);
-  };
+  const int64_t row = scratch.steps.row[place], entry = entry_of(a, scratch, s, place, block);
+  const KeepDz put(a, scratch, s, place, block, entry);
   dh = add_dhs(a, row, s, block, dh);
   if (masked(a, row, s)) {
     store(scratch.dh_at(a, place, block), dh);
-    for (int64_t g = 0; g < kGates; ++g) put(g, Vector{});
+    put.zeros();
     return;
   }
-  const int64_t entry = block * scratch.steps.total(a) + scratch.steps.first[s] + place;
   const float* gates = a.gates + entry * kTile;
   const Vector i = load(gates), f = load(gates + kBlock), g = load(gates + 2 * kBlock),
                o = load(gates + 3 * kBlock);
@@ -138,8 +159,7 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
 LONGSHORT_INLINE VariedCell::Past recall(const longshort_lstm& a, const BackwardScratch& scratch,
                                          const VariedCell& varied, int64_t s, int64_t place,
                                          int64_t block) {
-  const int64_t entry = block * scratch.steps.total(a) + scratch.steps.first[s] + place;
-  const float* gates = a.gates + entry * kTile;
+  const float* gates = a.gates + entry_of(a, scratch, s, place, block) * kTile;
   const Cell cell{load(gates), load(gates + kBlock), load(gates + 2 * kBlock),
                   load(gates + 3 * kBlock), {}, {}};
   return varied.recall(scratch.steps.row[place], cell, cell_before(a, scratch, s, place, block));
@@ -153,17 +173,15 @@ LONGSHORT_INLINE void varied_cell_backward(const longshort_lstm& a, const Backwa
                                            int64_t s, int64_t place, int64_t block, Vector dout) {
   if (a.norm_gain) return norm_out_backward(a, scratch, s, place, block, dout);
   const int64_t row = scratch.steps.row[place];
-  if (masked(a, row, s)) {
-    for (int64_t g = 0; g < kGates; ++g) put_dz(a, scratch, s, place, block, g, Vector{});
-    return;
-  }
+  const KeepDz put(a, scratch, s, place, block, entry_of(a, scratch, s, place, block));
+  if (masked(a, row, s)) return put.zeros();
   const VariedCell varied(a, s, block);
   const auto past = recall(a, scratch, varied, s, place, block);
   float* running = scratch.dc_at(a, place, block);
   Vector dz, dc;
   varied.out_backward(past.cell, past.c, dout, dz, dc);
   const auto d = varied.backward(row, past, dz, dc, load(running));
-  for (int n = 0; n < 4; ++n) put_dz(a, scratch, s, place, block, n, d.z[n]);
+  for (int n = 0; n < 4; ++n) put(n, d.z[n]);
   store(running, d.c);
   for (int n = 0; scratch.sums && n < 3; ++n) {
     float* sum = scratch.sums_at(a, place, block) + n * kBlock;

@@ -41,7 +41,7 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     const int64_t gate = a.h_dropout ? B * width : 0;
     multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, P);
   }
-  if (step.scratch.varied) {
+  if (__builtin_expect(step.scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float sums[R * kTile];
     for (int r = 0; r < R; ++r)
       for (int g = 0; g < 4; ++g) store(sums + r * kTile + g * kBlock, z.sum[r][g]);

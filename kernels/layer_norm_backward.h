@@ -49,7 +49,7 @@ struct NormStep {
         row(its.steps.row[at]),
         unit(block * kBlock),
         width(a.units - unit),
-        entry(block * its.steps.total(a) + its.steps.first[s] + place),
+        entry(entry_of(layer, its, step, at, its_block)),
         statistics(statistics_at(a, its.steps, s, place)) {}
 
   bool skipped() const { return masked(a, row, s); }
@@ -123,6 +123,7 @@ inline void norm_gates_backward(const longshort_lstm& a, const BackwardScratch& 
   const NormMeans means(a, scratch, 1, place, normed_columns(a));
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     const NormStep now(a, scratch, s, place, block);
+    const KeepDz put(a, scratch, s, place, block, now.entry);
     for (int64_t g = 0; g < kGates; ++g) {
       Vector dz = {};
       if (!now.skipped() && g >= first_gate(a))
@@ -130,7 +131,7 @@ inline void norm_gates_backward(const longshort_lstm& a, const BackwardScratch& 
                                    load(a.normed + now.entry * kTile + g * kBlock),
                                    now.statistics[0]),
                     now.width);
-      put_dz(a, scratch, s, place, block, g, dz);
+      put(g, dz);
     }
   }
 }
