@@ -40,6 +40,7 @@ def test_gates_remember_for_as_long_as_they_should():
     assert np.array_equal(z, f) and not np.any(rest) and not np.any(gru.cell.bias[1])
 
 
+@pytest.mark.slow
 def test_runs_and_draws(tmp_path, capsys):
     arguments = ["--lengths", "6", "--steps", "2", "--cells", "SimpleRNN", "LSTM"]
     rows = long_memory.main([*arguments, "--plot", str(tmp_path / "norms.png")])

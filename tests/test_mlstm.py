@@ -81,7 +81,7 @@ def test_every_chunk_size_is_the_reference(forget, masked):
         close(compiled(*as_float32(given), as_float32(state), mask, chunk_size), expected)
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_gradients_are_the_same_for_every_chunk_size_and_right(masked):
     given, state = arguments()
     mask = masks() if masked else None
@@ -172,7 +172,7 @@ def test_the_layer_is_the_papers_equations():
     assert shapes == [tuple(r.shape[1:]) for r in (y, *state)]
 
 
-@pytest.mark.parametrize("chunk_size", [1, 4])
+@pytest.mark.parametrize("chunk_size", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_split_sequences_padding_and_direction(chunk_size):
     x, mask = layer_data()
     options = dict(num_heads=N, chunk_size=chunk_size, forget_activation="exp")
@@ -205,6 +205,7 @@ def test_streams():
     close(layer.get_state()[1:], [s[:1] for s in state])
 
 
+@pytest.mark.slow
 def test_as_a_cell_of_other_layers():
     x, mask = layer_data()
     stack = StackedRNN(N * V, 2, cell=MLSTM, num_heads=N, skip="residual", return_state=True)

@@ -190,6 +190,7 @@ def test_initial_weights():
     assert not np.any(zero.bias)
 
 
+@pytest.mark.slow
 def test_as_a_cell_of_other_layers():
     x = np.random.default_rng(0).normal(size=(B, T, D)).astype("f4")
     stack = StackedRNN(H, 2, cell=SLSTM, num_heads=N, skip="highway", return_state=True)

@@ -80,7 +80,7 @@ def test_is_its_layers_called_by_hand(kind, masked):
 
 
 @kinds
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_last_output_is_that_of_the_last_real_step(kind, masked):
     x, mask = data()
     mask = mask if masked else np.ones((B, T), bool)
