@@ -40,6 +40,7 @@ struct ForwardScratch {
   float* dropped;  // (2, 4, B, width), h times h_dropout, or null
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
   float* ahead;    // (blocks, kAhead or B, 4, kLanes), x W + b, or null
+  float *traced, *traced_cells;  // (blocks, B, 4, kLanes) and (blocks, B, kLanes) of one step, or null
   float* outs;        // (B, blocks kLanes), o A(c) by places, what is projected, or null
   float* sums;        // (B, blocks, 4, kLanes), h U by places, to be normalised, or null
   float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places, for the same, or null
@@ -63,6 +64,8 @@ struct ForwardScratch {
     ahead = taker.take(!a.z_x && (plan.x_ahead || rounds(a)) ? blocks * ahead_entries(a) * kTile : 0);
     sums = taker.take(a.z_x ? B * blocks * kTile : 0);
     candidates = taker.take(a.z_x ? 2 * B * blocks * kBlock : 0);
+    traced = taker.take(a.trace_i ? blocks * B * kTile : 0);
+    traced_cells = taker.take(a.trace_i ? blocks * B * kBlock : 0);
     outs = taker.take(a.projection ? B * blocks * kBlock : 0);
     projection = taker.take(a.projection ? a.units * width : 0);
     states16 = reinterpret_cast<Bfloat16*>(
@@ -95,10 +98,22 @@ struct ForwardStep {
   const longshort_lstm& a;
   const ForwardScratch& scratch;
   int64_t s;
-  const float* x;       // x of row 0 at this step; with x_dropout the thread's (4, B, D) by places
-  float* ahead;         // x W + b of this step's first place in block 0, or null
-  int64_t ahead_block;  // floats from one block of it to the next
-  bool has_h;           // false: h is zero
+  const float* x;           // x of row 0; with x_dropout the thread's (4, B, D) by places
+  float* ahead = nullptr;   // x W + b of the first place in block 0, or null
+  int64_t ahead_block = 0;  // floats from one block of it to the next
+  const bool has_h;         // false: h is zero, and there is no recurrent product
+  // Where the cells of block 0 keep gates and c, for the backward pass or a trace, or null; entries
+  // from one block to the next.
+  float *gates, *cells;
+  int64_t saved_block;
+
+  ForwardStep(const longshort_lstm& call, const ForwardScratch& all, int64_t step)
+      : a(call), scratch(all), s(step), x(call.x + time_of(call, step) * call.features), has_h(step > 0 || call.h0) {
+    const Steps& steps = all.steps;
+    gates = a.gates ? a.gates + steps.first[s] * kTile : all.traced;
+    cells = a.gates ? a.cells + steps.first[s] * kBlock : all.traced_cells;
+    saved_block = a.gates ? steps.total(a) : a.batch;
+  }
 
   int64_t width() const { return blocks_of(a.outputs) * kBlock; }
   float* outs_at(int64_t place, int64_t block) const {
@@ -184,12 +199,11 @@ struct CellForward {
   float *running, *gates, *cells;
 
   LONGSHORT_INLINE CellForward(const ForwardStep& now, int64_t place, int64_t block)
-      : step(now), a(now.a), first(place), width(blocks_of(a.units) * kBlock), masks(a.mask), saves(a.gates) {
-    const Steps& steps = now.scratch.steps;
-    const int64_t entry = block * steps.total(a) + steps.first[now.s] + place;
+      : step(now), a(now.a), first(place), width(blocks_of(a.units) * kBlock), masks(a.mask), saves(now.gates) {
+    const int64_t entry = block * now.saved_block + place;
     running = now.scratch.cells_at(a, place, block);
-    gates = saves ? a.gates + entry * kTile : nullptr;
-    cells = saves ? a.cells + entry * kBlock : nullptr;
+    gates = saves ? now.gates + entry * kTile : nullptr;
+    cells = saves ? now.cells + entry * kBlock : nullptr;
   }
 
   LONGSHORT_INLINE int64_t row_of(int64_t r) const { return step.scratch.steps.row[first + r]; }

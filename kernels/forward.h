@@ -3,7 +3,7 @@
 #include "ahead.h"
 #include "layer_norm.h"
 #include "projection.h"
-#include "shares.h"
+#include "trace.h"
 
 namespace {
 
@@ -12,11 +12,10 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, P = a.outputs, B = a.batch, T = a.time;
   const float* weights = step.scratch.weights + block * (D + P) * kTile;
-  if (a.gates) {
-    const Steps& steps = step.scratch.steps;
-    const int64_t at = block * steps.total(a) + steps.first[step.s] + place;
-    prefetch<true>(a.gates + at * kTile, R * kTile);
-    prefetch<true>(a.cells + at * kBlock, R * kBlock);
+  if (step.gates) {
+    const int64_t at = block * step.saved_block + place;
+    prefetch<true>(step.gates + at * kTile, R * kTile);
+    prefetch<true>(step.cells + at * kBlock, R * kBlock);
   }
   Tile<R, 4> z;
   if (step.ahead) {
@@ -142,6 +141,7 @@ inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratc
       fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);
       fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), state);
     }
+    if (a.trace_i) trace_skipped(a, scratch, place, blocks.cells);
     if (a.outs) {
       fill_skipped(a, a.outs + units.begin, H, row, before, units.size(), nullptr);
       fill_skipped(a, a.outs + units.begin, H, row, after, units.size(), nullptr);
@@ -201,7 +201,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
 
   int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
-    ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
+    ForwardStep step(a, scratch, s);
     const int64_t active = scratch.steps.active(s);
     if (scratch.ahead) {
       if (s == ahead_end) {
@@ -253,6 +253,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       also(norm_cells, blocks);
     }
     if (a.projection) also(project_forward, shares.states);
+    if (a.trace_i) for_own(active, [&](Range places) { trace_step(step, places, blocks); });
   }
   for_own(a.batch, [&](Range places) { finish_forward(a, scratch, places, shares); });
   end_products();

@@ -200,6 +200,9 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
     if (!a.gates != !a.cells) return "gates and cells must be given together";
     if (a.gates && !a.hs) return "hs must be given where gates and cells are";
+    for (const float* traced : {a.trace_f, a.trace_g, a.trace_o, a.trace_c})
+      if (!a.trace_i != !traced) return "a trace must be given whole";
+    if (a.trace_i && a.gates) return "a trace cannot be given where gates and cells are";
     if (!a.recurrent || !a.h_last || !a.c_last) return kMissing;
     if (a.z_x ? a.features || !a.norm_gain || !a.norm_cell : !a.x || !a.kernel) return kMissing;
     if (a.gates && a.projection && !a.outs) return kMissing;

@@ -93,6 +93,9 @@ struct longshort_lstm {
   float* statistics;  // (T B, 3); as normed
   float* outs;    // (B, T, H): o A(c'), zeros where nothing is computed; null without a projection and
                   // in inference
+  // What goes on inside, to look at, (B, T, H) each: i, f, A(z_c), o, zeros at masked steps, and c_t.
+  // All or none, and not with gates and cells.
+  float *trace_i, *trace_f, *trace_g, *trace_o, *trace_c;
 
   // Backward: gradients of the outputs, then what it returns.
   const float* dhs;      // (B, T, P) with hs_stride, null: zeros

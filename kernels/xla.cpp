@@ -156,6 +156,7 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
                    Floats projection, Floats norm_gain, Floats norm_cell, Words noise,
                    FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
                    FloatsOut cells, FloatsOut normed, FloatsOut statistics, FloatsOut outs,
+                   FloatsOut i, FloatsOut f, FloatsOut g, FloatsOut o, FloatsOut c,
                    Settings settings) {
   Call call(x, recurrent, settings);
   call.give_x(x);
@@ -180,6 +181,11 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::normed, normed, call.gates);
   call.give(&longshort_lstm::statistics, statistics, 3 * call.B * call.T);
   call.give(&longshort_lstm::outs, outs, call.B * call.T * call.H);
+  call.give(&longshort_lstm::trace_i, i, call.B * call.T * call.H);
+  call.give(&longshort_lstm::trace_f, f, call.B * call.T * call.H);
+  call.give(&longshort_lstm::trace_g, g, call.B * call.T * call.H);
+  call.give(&longshort_lstm::trace_o, o, call.B * call.T * call.H);
+  call.give(&longshort_lstm::trace_c, c, call.B * call.T * call.H);
   return call.run(longshort_lstm_forward);
 }
 
@@ -280,6 +286,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Ret<Floats>()   // normed
                                   .Ret<Floats>()   // statistics
                                   .Ret<Floats>()   // outs
+                                  .Ret<Floats>()   // i
+                                  .Ret<Floats>()   // f
+                                  .Ret<Floats>()   // g
+                                  .Ret<Floats>()   // o
+                                  .Ret<Floats>()   // c
                                   .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,

@@ -98,7 +98,7 @@ int main(int argc, char** argv) {
   call.batch = B;
   call.time = T;
   call.features = D;
-  call.units = call.hs_stride = H;
+  call.units = call.outputs = call.hs_stride = H;
   call.x = in[kX].data();
   call.kernel = in[kKernel].data();
   call.recurrent = in[kRecurrent].data();

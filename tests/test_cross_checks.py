@@ -57,6 +57,24 @@ def test_torch_forward_and_gradients():
         np.testing.assert_allclose(gradients[name] / scale, value.numpy() / scale, atol=2e-6)
 
 
+@needs_kernels
+def test_keeps_less_than_torch_for_the_backward_pass():
+    torch = pytest.importorskip("torch")
+    B, T, D, H = 32, 50, 64, 128
+    lstm, x, kept = torch.nn.LSTM(D, H, batch_first=True), torch.randn(B, T, D), {}
+
+    def count(tensor):
+        kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        lstm(x)
+    given = {p.data_ptr() for p in lstm.parameters()}
+    theirs = sum(size for pointer, size in kept.items() if pointer not in given)
+    ours = 4 * (sum(_library.saved_sizes(B, T, H)) + B * T * H)
+    assert 2.5 * ours < theirs
+
+
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 def test_projection_is_torchs():
     torch = pytest.importorskip("torch")

@@ -75,6 +75,14 @@ def assert_matches(inputs, gradients, slack=1.0):
     for name in ("hs", "h_last", "c_last"):
         reach = np.maximum(1.0, np.abs(getattr(expected, name)))
         assert np.max(np.abs(actual[name] - getattr(expected, name)) / reach) < bound, name
+    traced = library.lstm_forward(inputs, training=False, trace=True)
+    assert np.array_equal(traced["hs"], actual["hs"])
+    cells = [*(step.c_before for step in expected.steps[1:]), expected.c_last]
+    for s, (step, c) in enumerate(zip(expected.steps, cells, strict=True)):
+        gates = [np.where(step.keep, gate, 0.0) for gate in (step.i, step.f, step.g, step.o)]
+        for name, value in zip("ifgoc", (*gates, c), strict=True):
+            reach = np.maximum(1.0, np.abs(value))
+            assert np.max(np.abs(traced[name][:, s] - value) / reach) < bound, name
     wanted = reference.lstm_backward(inputs, expected, *gradients)
     got = library.lstm_backward(inputs, actual, *gradients)
     for name, value in wanted.items():

@@ -15,6 +15,7 @@ from longshort._errors import DataError, KernelError, PathWarning
 from longshort.ops import _library, _lstm
 from longshort.ops._inputs import LSTMInputs
 from longshort.ops._reference import lstm_forward
+from longshort.ops._trace import trace
 
 needs_kernels = pytest.mark.skipif(_library.load() is None, reason="installed without a compiler")
 B, T, D, H = 4, 6, 3, 18
@@ -110,6 +111,10 @@ def test_second_derivatives_are_refused_clearly():
         jax.grad(slope)(p["kernel"])
     with pytest.raises(KernelError, match="no second derivatives"):
         jax.jit(jax.grad(slope))(p["kernel"])
+    with pytest.raises(KernelError, match=r"trace has no derivatives.*path='keras'"):
+        jax.grad(lambda kernel: jnp.sum(trace(**p | {"kernel": kernel})["f"]))(p["kernel"])
+    slopes = jax.grad(lambda k: jnp.sum(trace(path="keras", **p | {"kernel": k})["f"]))(p["kernel"])
+    assert np.any(slopes)
 
 
 @needs_kernels

@@ -156,8 +156,8 @@ class LSTM(keras.layers.LSTM):
     ) -> dict[str, Tensor]:
         """What goes on inside: the gates and states of every step, outside training.
 
-        Computed in `keras.ops`, on any backend, whatever path the calls take. A stateful layer
-        begins where it is, and stays there.
+        It takes the path that the layer's calls take. A stateful layer begins where it is, and
+        stays there.
 
         Args:
             sequences: Inputs, shape (B, T, D).

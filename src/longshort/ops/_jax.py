@@ -102,15 +102,12 @@ def _ffi_call(
     return call(*args, **words, **variant)
 
 
-def _no_second_derivative(function: Any) -> Any:
-    """Refuse to differentiate a gradient, with a sentence instead of XLA's target name."""
+def _no_derivative(function: Any, why: str = "The fused LSTM has no second derivatives.") -> Any:
+    """Refuse to differentiate, with a sentence instead of XLA's target name."""
     guarded = jax.custom_vjp(function, nondiff_argnums=(0,))
 
     def forward(options: Options, *args: Any) -> Any:
-        raise KernelError(
-            "The fused LSTM has no second derivatives. Use longshort.ops.lstm(..., path='keras') "
-            "where you need them."
-        )
+        raise KernelError(f"{why} Use path='keras' of longshort.ops where you need them.")
 
     def backward(options: Options, saved: Any, arriving: Any) -> Any:
         raise AssertionError("unreachable: the forward rule refuses")
@@ -119,7 +116,7 @@ def _no_second_derivative(function: Any) -> Any:
     return guarded
 
 
-@_no_second_derivative
+@_no_derivative
 def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array) -> Any:
     N, B, T, H, P = args.sizes()
     results = _float32(
@@ -138,7 +135,7 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
     return _ffi_call("backward", results, options, *given, *own, *kept, *arriving)
 
 
-@_no_second_derivative
+@_no_derivative
 def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array) -> Any:
     N, _, _, H, _ = args.sizes()
     results = _float32(args.kernel.shape, args.recurrent_kernel.shape, (N, 4 * H))
@@ -146,7 +143,7 @@ def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array) ->
     return _ffi_call("weight_gradient", results, options, *given, hs, dz)
 
 
-@_no_second_derivative
+@_no_derivative
 def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     results = _float32((args.sizes()[0], *args.x.shape[-3:]))
     given = (args.kernel, args.recurrent_kernel, args.mask, args.x_dropout)
@@ -154,13 +151,14 @@ def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     return dx if args.x.ndim == 4 else dx.sum(0)
 
 
-def _run(args: Arguments, options: Options, hs: Shape, saved: Saved) -> Any:
+def _run(args: Arguments, options: Options, hs: Shape, saved: Saved, traced: Shape = (0,)) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
     N, B, _, H, P = args.sizes()
-    return _ffi_call("forward", _float32(hs, (N, B, P), (N, B, H), *saved), options, *args)
+    results = _float32(hs, (N, B, P), (N, B, H), *saved, *(traced,) * 5)
+    return _ffi_call("forward", results, options, *args)
 
 
-@_no_second_derivative
+@_no_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
     gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H))
@@ -169,7 +167,7 @@ def _forward_saving(options: Options, args: Arguments) -> Any:
         saved = saved._replace(normed=gates, statistics=(N, B * T, 3))
     if args.projection.size:
         saved = saved._replace(outs=(N, B, T, H))
-    return _run(args, options, (B, T, N, P), saved)
+    return _run(args, options, (B, T, N, P), saved)[:-5]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -294,11 +292,8 @@ def _norm_inputs(x: Array, kernel: Array, bias: Array, gain: Array, x_dropout: A
     return z[0] if N == 1 else z
 
 
-def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
-    """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
-
-    Two directions, a forward and a reverse one with the same mask, run side by side.
-    """
+def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Arguments, Options]:
+    """What the kernels take for one direction, or for two with the same mask."""
     register()
     alone = directions[0] if len(directions) == 1 else None
     first = directions[0]
@@ -354,9 +349,33 @@ def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> li
         given("norm_cell", 3),
         noise,
     )
+    return args, options
+
+
+def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
+    """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
+
+    Two directions, a forward and a reverse one with the same mask, run side by side.
+    """
+    args, options = _prepare(directions, sequences)
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)
     results = []
     for n, inputs in enumerate(directions):
         own = hs[:, :, n] if sequences else hs
         results.append((jnp.flip(own, 1) if inputs.reverse and sequences else own, h[n], c[n]))
     return results
+
+
+def trace(inputs: LSTMInputs) -> dict[str, Array]:
+    """Gates `i`, `f`, `g`, `o` and states `c`, `h` of each step in the order of processing."""
+    args, options = _prepare((inputs,), True)
+    hs, *inside = _traced(options, args)
+    arrays = dict(zip("ifgoch", (*(array[0] for array in inside), hs[:, :, 0]), strict=True))
+    return {n: jnp.flip(a, 1) for n, a in arrays.items()} if inputs.reverse else arrays
+
+
+@functools.partial(_no_derivative, why="A trace has no derivatives on the kernels.")
+def _traced(options: Options, args: Arguments) -> Any:
+    N, B, T, H, P = args.sizes()
+    results = _run(args, options, (B, T, N, P), NOTHING_SAVED, (N, B, T, H))
+    return results[0], *results[-5:]

@@ -32,8 +32,9 @@ _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
 _DIMENSIONS = ("batch", "time", "features", "units", "outputs")
 _POINTERS = (
     "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection z_x "
-    "norm_gain norm_cell noise hs h_last c_last gates cells normed statistics outs dhs dh_last "
-    "dc_last dz dprojected dh0 dc0 dpeephole dz_x dnorm_gain dnorm_cell dkernel drecurrent dbias dx"
+    "norm_gain norm_cell noise hs h_last c_last gates cells normed statistics outs "
+    "trace_i trace_f trace_g trace_o trace_c dhs dh_last dc_last dz dprojected dh0 dc0 dpeephole "
+    "dz_x dnorm_gain dnorm_cell dkernel drecurrent dbias dx"
 ).split()
 
 # What the kernels take, by their numbers in kernels/lstm.h.
@@ -248,8 +249,13 @@ def _empty(**shapes: Any) -> dict[str, np.ndarray]:
     return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
 
 
-def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.ndarray]:
-    """The kernel's forward pass in NumPy: `hs`, `h_last`, `c_last`; in training also saved values.
+def lstm_forward(
+    inputs: LSTMInputs, *, training: bool = True, trace: bool = False
+) -> dict[str, np.ndarray]:
+    """The kernel's forward pass in NumPy: `hs`, `h_last`, `c_last`, and what it is asked for.
+
+    With `training` what the backward pass reads, else with `trace` the gates `i`, `f`, `g`, `o` and
+    `c` of each step, (B, T, H) in the order of processing, zeros at masked steps (but for `c`).
 
     Raises:
         KernelError: The library is missing or refuses the call.
@@ -264,9 +270,13 @@ def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.n
             shapes["outs"] = (B, T, H)
         if z_x is not None:
             shapes |= {"normed": shapes["gates"], "statistics": (T, B, 3)}
+    elif trace:
+        shapes |= {f"trace_{name}": (B, T, H) for name in "ifgoc"}
     out = _empty(**shapes)
     _call("forward", inputs, z_x=z_x, **out)
-    return out | {"hs": _turned(inputs, out["hs"])}
+    turned = ("hs", *(name for name in out if name.startswith("trace_")))
+    out |= {name: _turned(inputs, out[name]) for name in turned}
+    return {name.removeprefix("trace_"): value for name, value in out.items()}
 
 
 def lstm_backward(
