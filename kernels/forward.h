@@ -10,7 +10,7 @@ namespace {
 template <bool Gated, int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t D = a.features, P = a.outputs, B = a.batch, T = a.time;
+  const int64_t D = a.features, P = a.outputs;
   const float* weights = step.scratch.weights + block * (D + P) * kTile;
   if (a.gates) {
     const Steps& steps = step.scratch.steps;
@@ -28,19 +28,9 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
       const Vector bias = load(step.scratch.bias + block * kTile + g * kBlock);
       for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
     }
-    Left<R> x = left_at<R>(step.x + place * D, D, 1, B * D);
-    for (int r = 0; !a.x_dropout && r < R; ++r) {
-      x.row[r] = step.x + step.scratch.steps.row[place + r] * T * D;
-      x.gate = 0;
-    }
-    multiply<Gated>(z, x, weights, D);
+    multiply<Gated>(z, left_of_x<R>(step, place), weights, D);
   }
-  if (step.has_h) {
-    const int64_t width = step.width();
-    const float* h = a.h_dropout ? step.dropped(step.s) : step.states(step.s);
-    const int64_t gate = a.h_dropout ? B * width : 0;
-    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, P);
-  }
+  if (step.has_h) multiply<Gated>(z, left_of_h<R>(step, place), weights + D * kTile, P);
   if (__builtin_expect(step.scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float sums[R * kTile];
     for (int r = 0; r < R; ++r)
@@ -186,6 +176,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     } else {
       memset(scratch.bias + block * kTile, 0, kTile * sizeof(float));
     }
+    if (a.norm_gain) pack_gates(a.norm_gain, 2, H, block, scratch.norm_gains + block * 2 * kTile);
   }
   const Shares shares(a, plan, team.index);
   const Range blocks = shares.cells;
@@ -201,7 +192,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
 
   int64_t ahead_begin = 0, ahead_end = 0;
   for (int64_t s = 0; s < T; ++s) {
-    ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0};
+    ForwardStep step{a, scratch, s, a.x + time_of(a, s) * D, nullptr, 0, s > 0 || a.h0, Noise(a, s)};
     const int64_t active = scratch.steps.active(s);
     if (scratch.ahead) {
       if (s == ahead_end) {
@@ -223,7 +214,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      if (a.z_x) {
+      if (a.norm_gain) {
         for_own(active, [&](Range places) { norm_products(step, places, block); });
         continue;
       }
@@ -248,7 +239,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       for_own(active, [&](Range places) { part(step, places, share); });
       if (!plan.by_rows) team.wait();
     };
-    if (a.z_x) {
+    if (a.norm_gain) {
       also(norm_gates, blocks);
       also(norm_cells, blocks);
     }

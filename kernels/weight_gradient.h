@@ -149,13 +149,11 @@ inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gat
   }
 }
 
-// [dkernel; drecurrent; dbias] = [x h_{t-1} 1]^T dz. Each thread has rows of its own, so no sum
-// depends on the number of threads.
-void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, const Team& team) {
-  const int64_t H = a.units, P = blocks_of(H), total = steps.total(a);
+// Some rows of [x h_{t-1} 1]^T dz, with a dz of theirs.
+inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightScratch& scratch,
+                     Range rows, const float* all_dz) {
+  const int64_t P = blocks_of(a.units), total = steps.total(a);
   const int64_t gates = gated(a) ? kGates : 1;
-  const Range rows = longshort::part(weight_rows(a), team.index, team.size);
-  const WeightScratch scratch(a, team.size, team.index, data);
   if (total == 0) memset(scratch.sums, 0, P * rows.size() * kTile * sizeof(float));
 
   int64_t s = 0;
@@ -174,7 +172,7 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
       });
     }
     for (int64_t block = 0; block < P; ++block) {
-      const float* dz = a.dz + (block * total + first) * kTile;
+      const float* dz = all_dz + (block * total + first) * kTile;
       float* sums = scratch.sums + block * rows.size() * kTile;
       const auto add = rounds(a) ? add_products16 : add_products;
       add(scratch, rows, gates, dz, depth, first == 0, sums);
@@ -182,6 +180,25 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
   }
   for (int64_t block = 0; block < P; ++block)
     unpack_sums(a, rows, block, scratch.sums + block * rows.size() * kTile);
+}
+
+// [dkernel; drecurrent; dbias] = [x h_{t-1} 1]^T dz; with layer norm dkernel is x^T dz_x and dbias not
+// made here. Each thread has rows of its own, so no sum depends on the number of threads.
+void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, const Team& team) {
+  const int64_t D = a.features, P = a.outputs;
+  const Range rows = longshort::part(weight_rows(a), team.index, team.size);
+  const WeightScratch scratch(a, team.size, team.index, data);
+  const auto add = [&](Range wanted, const float* dz) {
+    const Range own{wanted.begin > rows.begin ? wanted.begin : rows.begin,
+                    smaller(wanted.end, rows.end)};
+    if (own.begin < own.end) add_rows(a, steps, scratch, own, dz);
+  };
+  if (a.dz_x) {
+    add(Range{0, D}, a.dz_x);
+    add(Range{D, D + P}, a.dz);
+  } else {
+    add(rows, a.dz);
+  }
   end_products();
 }
 
