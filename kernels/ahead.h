@@ -25,8 +25,7 @@ void ahead_tile(const longshort_lstm& a, const ForwardScratch& scratch, const fl
   Left<R> left;
   for (int r = 0; r < R; ++r) left.row[r] = x[r];
   left.step = 1;
-  left.gate = 0;
-  multiply<false>(z, left, scratch.weights + block * (a.features + a.outputs) * kTile, a.features);
+  multiply(z, left, scratch.weights + block * (a.features + a.outputs) * kTile, a.features);
   for (int r = 0; r < R; ++r)
     for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, z.sum[r][g]);
 }

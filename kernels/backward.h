@@ -101,7 +101,7 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   factors.width = P - unit;
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
-                         scratch.weights + transposed_at(H, block, Gated), factors);
+                         tile_weights(scratch.weights, H, block), factors);
   if (__builtin_expect(scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float products[R * N * kBlock];
     for (int r = 0; r < R; ++r)
@@ -247,7 +247,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
                         scratch.weights16(a, block));
     });
   } else {
-    pack_tiles(a.recurrent, P, H, blocks, gated, scratch.weights, mine);
+    pack_tiles(a.recurrent, P, H, blocks, scratch.weights, mine);
   }
   if (a.projection)
     pack_columns(a.projection, P, H, 1, P, shares.cells, scratch.projection, mine);
@@ -270,8 +270,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
           auto tile = [&](int64_t place, auto height) {
             constexpr int R = decltype(height)::count, N = decltype(width)::count;
             if (gated) {
-              for (int64_t n = 0; n < N; ++n)
-                backward_tile<true, R, 1>(a, scratch, s, place, block + n, leaves);
+              backward_tile<true, R, N>(a, scratch, s, place, block, leaves);
             } else {
               backward_tile<false, R, N>(a, scratch, s, place, block, leaves);
             }

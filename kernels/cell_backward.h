@@ -31,7 +31,7 @@ struct BackwardScratch {
     const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock;
     Taker taker{data, 0};
     weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.outputs)))
-                                    : transposed_size(a.outputs, a.units, a.h_dropout));
+                                    : transposed_size(a.outputs, a.units));
     dc = taker.take(blocks * a.batch * kBlock);
     dh = taker.take(a.batch * width);
     rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))

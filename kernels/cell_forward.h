@@ -33,7 +33,8 @@ struct Taker {
 struct ForwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
-  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded
+  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded; else with dropout of x or
+                   // h (4, D + P, count, kLanes) for each `count` blocks of for_blocks
   float* bias;     // (blocks, 4, kLanes)
   float* cells;    // (B, blocks kLanes), the running c
   float* states;   // (2, B, width), the running h; its width is P in whole blocks
@@ -128,23 +129,34 @@ struct ForwardStep {
   }
 };
 
-// The left factors of a tile of places.
+// The left factors of a tile of places, for one gate where they differ.
 template <int R>
-LONGSHORT_INLINE Left<R> left_of_x(const ForwardStep& step, int64_t place) {
+LONGSHORT_INLINE Left<R> left_of_x(const ForwardStep& step, int64_t place, int64_t gate) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features;
-  Left<R> x = left_at<R>(step.x + place * D, D, 1, a.batch * D);
-  for (int r = 0; !a.x_dropout && r < R; ++r) {
+  Left<R> x = left_at<R>(step.x + (gate * a.batch + place) * D, D, 1);
+  for (int r = 0; !a.x_dropout && r < R; ++r)
     x.row[r] = step.x + step.scratch.steps.row[place + r] * a.time * D;
-    x.gate = 0;
-  }
   return x;
 }
 template <int R>
-LONGSHORT_INLINE Left<R> left_of_h(const ForwardStep& step, int64_t place) {
+LONGSHORT_INLINE Left<R> left_of_h(const ForwardStep& step, int64_t place, int64_t gate) {
   const int64_t width = step.width();
-  const float* h = step.a.h_dropout ? step.dropped(step.s) : step.states(step.s);
-  return left_at<R>(h + place * width, width, 1, step.a.h_dropout ? step.a.batch * width : 0);
+  const float* h = step.a.h_dropout ? step.dropped(step.s) + gate * step.a.batch * width
+                                    : step.states(step.s);
+  return left_at<R>(h + place * width, width, 1);
+}
+// x W (0) or h U (1) of a tile, added to z: of the four gates of a block, or of one gate of N blocks, as
+// `weights` are packed.
+template <int R, int N>
+LONGSHORT_INLINE void add_product(const ForwardStep& step, int64_t which, int64_t place,
+                                  const float* weights, int64_t gate, Tile<R, N>& z) {
+  const int64_t D = step.a.features;
+  if (which == 0) {
+    multiply(z, left_of_x<R>(step, place, gate), weights, D);
+  } else if (step.has_h) {
+    multiply(z, left_of_h<R>(step, place, gate), weights + D * N * kBlock, step.a.outputs);
+  }
 }
 
 // Writes kLanes units of h, with their dropout, as a left factor in bfloat16.

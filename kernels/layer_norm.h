@@ -82,7 +82,7 @@ LONGSHORT_INLINE void keep_products(const ForwardStep& step, int64_t which, int6
 }
 
 // x W and h U of some places and one block of units.
-template <bool Gated, int R>
+template <int R>
 void norm_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, P = a.outputs;
@@ -93,12 +93,30 @@ void norm_tile(const ForwardStep& step, int64_t place, int64_t block) {
     for (int r = 0; r < R; ++r)
       for (int g = 0; g < 4; ++g) z.sum[r][g] = load(ahead + r * kTile + g * kBlock);
   } else {
-    multiply<Gated>(z, left_of_x<R>(step, place), weights, D);
+    add_product(step, 0, place, weights, 0, z);
   }
   for (int r = 0; r < R; ++r) keep_products(step, 0, place + r, block, z.sum[r]);
   z = {};
-  if (step.has_h) multiply<Gated>(z, left_of_h<R>(step, place), weights + D * kTile, P);
+  add_product(step, 1, place, weights, 0, z);
   for (int r = 0; r < R; ++r) keep_products(step, 1, place + r, block, z.sum[r]);
+}
+
+// The same with dropout of x or h: N blocks, gate by gate.
+template <int R, int N>
+void norm_gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
+  const int64_t depth = step.a.features + step.a.outputs;
+  for (int64_t which = 0; which < 2; ++which) {
+    const float* weights = step.scratch.weights + block * depth * kTile;
+    Vector sums[N][R][4];
+    for (int64_t g = 0; g < kGates; ++g, weights += depth * N * kBlock) {
+      Tile<R, N> z = {};
+      add_product(step, which, place, weights, g, z);
+      for (int n = 0; n < N; ++n)
+        for (int r = 0; r < R; ++r) sums[n][r][g] = z.sum[r][n];
+    }
+    for (int n = 0; n < N; ++n)
+      for (int r = 0; r < R; ++r) keep_products(step, which, place + r, block + n, sums[n][r]);
+  }
 }
 
 // The same in bfloat16, where x W is always there.
@@ -129,18 +147,6 @@ inline void norm_group(const ForwardStep& step, Range places, int64_t block) {
       keep_products(step, which, places.begin + r, block, v);
     }
   }
-}
-
-inline void norm_products(const ForwardStep& step, Range places, int64_t block) {
-  if (rounds(step.a)) return norm_group(step, places, block);
-  auto tile = [&](int64_t place, auto height) {
-    if (gated(step.a)) {
-      norm_tile<true, decltype(height)::count>(step, place, block);
-    } else {
-      norm_tile<false, decltype(height)::count>(step, place, block);
-    }
-  };
-  call_rows(places.size(), places.begin, tile);
 }
 
 // From the products to the gates and c.

@@ -40,7 +40,7 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
   const int by_units = static_cast<int>(
       smaller(smaller(threads, ceil_div(a.units, 16)), worth < 1 ? 1 : worth));
   return Plan{by_units, false, a.mask != nullptr,
-              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
+              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout && !a.h_dropout};
 }
 
 namespace {

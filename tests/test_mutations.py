@@ -14,7 +14,13 @@ ROOT = Path(__file__).parent.parent
 MUTATIONS = [  # file, what is there, what is put there, the tests that must notice
     ("vector.h", "0.133803713f", "0.1337f", "kernels"),
     ("vector.h", "1.61712660e-3f", "1.62e-3f", "kernels"),
-    ("tile.h", "k * left.step + n * left.gate]", "k * left.step]", "kernels"),
+    ("cell_forward.h", "step.x + (gate * a.batch + place) * D", "step.x + place * D", "kernels"),
+    (
+        "tile.h",
+        "weights + (k * kGates + g) * units + unit,",
+        "weights + k * kGates * units + unit,",
+        "kernels",
+    ),
     (
         "tile.h",
         "mul_add(cell.f, c_prev, cell.i * cell.g)",
@@ -92,13 +98,14 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("backward.h", "if (a.dh0) products(now, after, true);", "", "kernels"),
     (
         "transposed.h",
-        "load_n(factors.row[r] + g * factors.gate, factors.width)",
-        "splat(1.0f)",
+        "mul_add(factor, sums.sum[r][n], out.sum[r][n])",
+        "sums.sum[r][n] + out.sum[r][n]",
         "kernels",
     ),
     ("weight_gradient.h", "time_of(a, s - 1)", "time_of(a, s)", "kernels"),
-    ("weight_gradient.h", "out[i] = 1.0f;", "out[i] = 0.0f;", "kernels"),
-    ("weight_gradient.h", "x[row] * x_factor[row]", "x[row]", "kernels"),
+    ("weight_gradient.h", "unit >= P ? 1.0f", "unit >= P ? 0.0f", "kernels"),
+    ("weight_gradient.h", "a.x_dropout[(g * B + b) * D + m]", "a.x_dropout[b * D + m]", "kernels"),
+    ("weight_gradient.h", "begin > s ? begin : s", "begin > s ? begin : 0", "kernels"),
     ("input_gradient.h", "s = steps.end[place];", "s = T;", "kernels"),
     (
         "xla.cpp",
