@@ -12,20 +12,20 @@ inline int64_t ahead_entry(const longshort_lstm& a, const Steps& steps, const Pl
   return plan.by_rows ? (s - begin) * a.batch : steps.first[s] - steps.first[begin];
 }
 
-// x W + b for all entries of steps begin..end-1, one block of units.
+// x W + b for all entries of steps begin..end-1, one block of units; with layer norm x W.
 template <int R>
 void ahead_tile(const longshort_lstm& a, const ForwardScratch& scratch, const float* const (&x)[R],
                 int64_t block, float* out) {
   Tile<R, 4> z;
   for (int g = 0; g < 4; ++g) {
-    const Vector bias = load(scratch.bias + block * kTile + g * kBlock);
+    const Vector bias =
+        a.norm_gain ? Vector{} : load(scratch.bias + block * kTile + g * kBlock);
     for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
   }
   Left<R> left;
   for (int r = 0; r < R; ++r) left.row[r] = x[r];
   left.step = 1;
-  left.gate = 0;
-  multiply<false>(z, left, scratch.weights + block * (a.features + a.outputs) * kTile, a.features);
+  multiply(z, left, scratch.weights + block * (a.features + a.outputs) * kTile, a.features);
   for (int r = 0; r < R; ++r)
     for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, z.sum[r][g]);
 }

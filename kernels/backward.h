@@ -25,40 +25,48 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
                          int64_t place, int64_t block) {
   const Vector dh = load(scratch.dh_at(a, place, block));
   if (scratch.varied) {
-    varied_state_backward(a, scratch, s, place, block, dh);
+    VariedBackward(a, scratch, Noise(a, s), s, block).state(place, dh);
   } else {
     cell_backward(a, scratch, s, place, block, dh);
   }
 }
 
 // What to do with the product of dz of step s + 1: the gradient of h at s, or, before a row's first
-// step (`leaves`), of h0. What a masked step, or zoneout, has passed on is part of it.
-template <bool Varied = false>
+// step (`leaves`), of h0. What a masked step has passed on is part of it.
 LONGSHORT_INLINE void pass_backward(const longshort_lstm& a, const BackwardScratch& scratch,
                                     int64_t s, int64_t place, int64_t block, Vector dh,
                                     bool leaves) {
   float* kept = scratch.dh_at(a, place, block);
-  if (Varied || masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
+  if (masked(a, scratch.steps.row[place], s + 1)) dh += load(kept);
   if (leaves) {
     store(kept, dh);
-  } else if (Varied) {
-    varied_state_backward(a, scratch, s, place, block, dh);
   } else {
     cell_backward(a, scratch, s, place, block, dh);
   }
 }
 
-// The same for the LSTM's variants, for some places and blocks, from products (places, stride).
+// The same for the LSTM's variants, where zoneout too has passed something on, for some places and
+// blocks, from products (places, stride).
 __attribute__((noinline)) inline void pass_varied(const longshort_lstm& a,
                                                   const BackwardScratch& scratch, int64_t s,
                                                   Range places, Range blocks, const float* products,
                                                   int64_t stride, bool leaves) {
-  for (int64_t block = blocks.begin; block < blocks.end; ++block)
+  const auto dh_of = [&](int64_t place, int64_t block) {
+    const float* product = products + (place - places.begin) * stride;
+    return load(scratch.dh_at(a, place, block)) + load(product + (block - blocks.begin) * kBlock);
+  };
+  if (leaves) {
+    for (int64_t block = blocks.begin; block < blocks.end; ++block)
+      for (int64_t place = places.begin; place < places.end; ++place)
+        store(scratch.dh_at(a, place, block), dh_of(place, block));
+    return;
+  }
+  const Noise noise(a, s);
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    const VariedBackward at(a, scratch, noise, s, block);
     for (int64_t place = places.begin; place < places.end; ++place)
-      pass_backward<true>(a, scratch, s, place, block,
-                          load(products + (place - places.begin) * stride +
-                               (block - blocks.begin) * kBlock),
-                          leaves);
+      at.state(place, dh_of(place, block));
+  }
 }
 
 // From the gradient of what was projected to that of the cell, for some places and blocks.
@@ -66,11 +74,11 @@ __attribute__((noinline)) inline void pass_projected(const longshort_lstm& a,
                                                      const BackwardScratch& scratch, int64_t s,
                                                      Range places, Range blocks, const float* sums,
                                                      int64_t stride) {
-  for (int64_t block = blocks.begin; block < blocks.end; ++block)
-    for (int64_t place = places.begin; place < places.end; ++place)
-      varied_cell_backward(a, scratch, s, place, block,
-                           load(sums + (place - places.begin) * stride +
-                                (block - blocks.begin) * kBlock));
+  const Noise noise(a, s);
+  for (int64_t block = blocks.begin; block < blocks.end; ++block, sums += kBlock) {
+    const VariedBackward at(a, scratch, noise, s, block);
+    for (int64_t r = 0; r < places.size(); ++r) at.cell(places.begin + r, load(sums + r * stride));
+  }
 }
 inline void project_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                              Range places, Range blocks) {
@@ -93,7 +101,7 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   factors.width = P - unit;
   Tile<R, N> product;
   transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
-                         scratch.weights + transposed_at(H, block, Gated), factors);
+                         tile_weights(scratch.weights, H, block), factors);
   if (__builtin_expect(scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float products[R * N * kBlock];
     for (int r = 0; r < R; ++r)
@@ -196,10 +204,6 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
         fill_skipped(a, a.dprojected + unit, P, row, after, width, nullptr);
       }
     }
-    if (a.dz_x && blocks.cells.begin == 0) {
-      fill_skipped(a, a.dz_x, kGates * H, row, before, kGates * H, nullptr);
-      fill_skipped(a, a.dz_x, kGates * H, row, after, kGates * H, nullptr);
-    }
     for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
       store_n(a.dc0 + row * H + unit, load(scratch.dc_at(a, place, block)), H - unit);
@@ -215,6 +219,7 @@ inline void add_sums(const longshort_lstm& a, const BackwardScratch& scratch, in
     for (int64_t place = 0; place < a.batch; ++place)
       sum += load(scratch.sums_at(a, place, block) + n * kBlock);
     float* out = n >= kNormGainSum   ? a.dnorm_gain + (n - kNormGainSum) * H
+                 : n >= kNormBiasSum ? a.dbias ? a.dbias + (n - kNormBiasSum) * H : nullptr
                  : n >= kNormCellSum ? a.dnorm_cell + (n - kNormCellSum) * H
                  : a.dpeephole       ? a.dpeephole + n * H
                                      : nullptr;
@@ -242,10 +247,12 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
                         scratch.weights16(a, block));
     });
   } else {
-    pack_tiles(a.recurrent, P, H, blocks, gated, scratch.weights, mine);
+    pack_tiles(a.recurrent, P, H, blocks, scratch.weights, mine);
   }
   if (a.projection)
     pack_columns(a.projection, P, H, 1, P, shares.cells, scratch.projection, mine);
+  for (int64_t block = team.index; a.norm_gain && block < blocks_of(H); block += team.size)
+    pack_gates(a.norm_gain, 2, H, block, scratch.norm_gains + block * 2 * kTile);
   for_own(0, B, [&](Range places) { start_backward(a, scratch, places, shares); });
   team.wait();
 
@@ -263,8 +270,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
           auto tile = [&](int64_t place, auto height) {
             constexpr int R = decltype(height)::count, N = decltype(width)::count;
             if (gated) {
-              for (int64_t n = 0; n < N; ++n)
-                backward_tile<true, R, 1>(a, scratch, s, place, block + n, leaves);
+              backward_tile<true, R, N>(a, scratch, s, place, block, leaves);
             } else {
               backward_tile<false, R, N>(a, scratch, s, place, block, leaves);
             }
@@ -282,20 +288,13 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
     });
     if (!plan.by_rows) team.wait();
     const auto also = [&](auto part) {
-      for_own(0, now, part);
+      for_own(0, now, [&](Range places) { part(a, scratch, s, places, shares.cells); });
       if (!plan.by_rows) team.wait();
     };
-    const auto for_each = [&](auto part) {
-      also([&](Range places) {
-        for (int64_t place = places.begin; place < places.end; ++place)
-          part(a, scratch, s, place, shares.cells);
-      });
-    };
-    if (a.projection)
-      also([&](Range places) { project_backward(a, scratch, s, places, shares.cells); });
+    if (a.projection) also(project_backward);
     if (a.norm_gain) {
-      for_each(norm_cell_backward);
-      for_each(norm_gates_backward);
+      also(norm_cell_backward);
+      also(norm_gates_backward);
     }
   }
   for_own(0, B, [&](Range places) { finish_backward(a, scratch, places, shares); });

@@ -5,9 +5,9 @@
 
 namespace {
 
-// Sums over entries, of one vector each: the gradients of the peephole weights (3), of layer norm's
-// gain and bias of c (2) and of its gains of h U (4).
-enum { kPeepholeSum = 0, kNormCellSum = 3, kNormGainSum = 5, kAllSums = 9 };
+// Sums over entries, of one vector each: the gradients of the peephole weights (3), and with layer norm
+// those of its gain and bias of c (2), of the bias (4) and of its gains of x W and h U (8).
+enum { kPeepholeSum = 0, kNormCellSum = 3, kNormBiasSum = 5, kNormGainSum = 9, kAllSums = 17 };
 
 struct BackwardScratch {
   const Steps& steps;
@@ -19,8 +19,9 @@ struct BackwardScratch {
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
                    // in bfloat16 (2, B, 4, padded H)
   float* sums;        // (blocks, B, num_sums, kLanes) by places, see above, or null
-  float* dcells;      // (B, blocks kLanes) by places, layer norm's gradient of c, or null
-  float* parts;       // (2, B, blocks, 2, kLanes) by places, of its means, or null
+  float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
+  float* dcells;      // (B, blocks kLanes) by places, its gradient of c
+  float* parts;       // (3, B, blocks, 2, kLanes) by places, of its means
   float* projected;   // (B, width) by places, the gradient of what was projected, or null
   float* projection;  // the packed weights that it is multiplied with, or null
   int64_t size;
@@ -30,14 +31,15 @@ struct BackwardScratch {
     const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock;
     Taker taker{data, 0};
     weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.outputs)))
-                                    : transposed_size(a.outputs, a.units, a.h_dropout));
+                                    : transposed_size(a.outputs, a.units));
     dc = taker.take(blocks * a.batch * kBlock);
     dh = taker.take(a.batch * width);
     rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
                                  : 2 * blocks * a.batch * kTile);
     sums = taker.take(blocks * a.batch * num_sums(a) * kBlock);
+    norm_gains = taker.take(a.norm_gain ? 2 * blocks * kTile : 0);
     dcells = taker.take(a.norm_gain ? a.batch * blocks * kBlock : 0);
-    parts = taker.take(a.norm_gain ? 4 * a.batch * blocks * kBlock : 0);
+    parts = taker.take(a.norm_gain ? 6 * a.batch * blocks * kBlock : 0);
     projected = taker.take(a.projection ? a.batch * width : 0);
     projection = taker.take(a.projection ? a.outputs * blocks * kBlock : 0);
     size = taker.used;
@@ -155,28 +157,62 @@ LONGSHORT_INLINE void cell_backward(const longshort_lstm& a, const BackwardScrat
   store(running, dc * f);
 }
 
-// A variant's step seen again.
-LONGSHORT_INLINE VariedCell::Past recall(const longshort_lstm& a, const BackwardScratch& scratch,
-                                         const VariedCell& varied, int64_t s, int64_t place,
-                                         int64_t block) {
-  const float* gates = a.gates + entry_of(a, scratch, s, place, block) * kTile;
-  const Cell cell{load(gates), load(gates + kBlock), load(gates + 2 * kBlock),
-                  load(gates + 3 * kBlock), {}, {}};
-  return varied.recall(scratch.steps.row[place], cell, cell_before(a, scratch, s, place, block));
-}
-// With layer norm, in layer_norm_backward.h.
-void norm_out_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                       int64_t place, int64_t block, Vector dout);
+// The cell's derivative for the LSTM's variants, at one step and block.
+struct VariedBackward {
+  const longshort_lstm& a;
+  const BackwardScratch& scratch;
+  const int64_t s, block, unit, first;  // first: what is saved of place 0
+  const VariedCell varied;
+  const Zoneout zoneout;
 
-// The cell's derivative for the LSTM's variants; dout is the gradient of o A(c).
-LONGSHORT_INLINE void varied_cell_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                           int64_t s, int64_t place, int64_t block, Vector dout) {
-  if (a.norm_gain) return norm_out_backward(a, scratch, s, place, block, dout);
-  const int64_t row = scratch.steps.row[place];
-  const KeepDz put(a, scratch, s, place, block, entry_of(a, scratch, s, place, block));
+  VariedBackward(const longshort_lstm& layer, const BackwardScratch& its, const Noise& noise,
+                 int64_t step, int64_t its_block)
+      : a(layer),
+        scratch(its),
+        s(step),
+        block(its_block),
+        unit(its_block * kBlock),
+        first(entry_of(layer, its, step, 0, its_block)),
+        varied(layer, noise, its_block),
+        zoneout(layer, noise, its_block) {}
+
+  LONGSHORT_INLINE int64_t row_of(int64_t place) const { return scratch.steps.row[place]; }
+  LONGSHORT_INLINE int64_t entry(int64_t place) const { return first + place; }
+  // Layer norm's x W (0) or h U (1) of place 0.
+  const float* products(int64_t which) const {
+    return a.products + (which * blocks_of(a.units) * scratch.steps.total(a) + first) * kTile;
+  }
+  // A step seen again.
+  LONGSHORT_INLINE VariedCell::Past recall(int64_t place) const {
+    const float* gates = a.gates + entry(place) * kTile;
+    const Cell cell{load(gates), load(gates + kBlock), load(gates + 2 * kBlock),
+                    load(gates + 3 * kBlock), {}, {}};
+    return varied.recall(row_of(place), cell, cell_before(a, scratch, s, place, block));
+  }
+  // From dout, the gradient of o A(c).
+  void cell(int64_t place, Vector dout) const;
+  // From dh: what passes the step unchanged is kept, the rest goes to the cell, or to the projection.
+  LONGSHORT_INLINE void state(int64_t place, Vector dh) const {
+    const int64_t P = a.outputs, row = row_of(place);
+    dh = add_dhs(a, row, s, block, dh);
+    const Vector stays = masked(a, row, s) ? splat(1.0f) : zoneout.stays(Noise::kZoneoutH, row);
+    store(scratch.dh_at(a, place, block), dh * stays);
+    dh *= splat(1.0f) - stays;
+    if (!a.projection) return cell(place, dh);
+    store(scratch.projected + (place * blocks_of(P) + block) * kBlock, dh);
+    store_n(a.dprojected + (row * a.time + time_of(a, s)) * P + unit, dh, P - unit);
+  }
+};
+
+// With layer norm, in layer_norm_backward.h.
+void norm_out_backward(const VariedBackward& at, int64_t place, Vector dout);
+
+LONGSHORT_INLINE void VariedBackward::cell(int64_t place, Vector dout) const {
+  if (a.norm_gain) return norm_out_backward(*this, place, dout);
+  const int64_t row = row_of(place);
+  const KeepDz put(a, scratch, s, place, block, entry(place));
   if (masked(a, row, s)) return put.zeros();
-  const VariedCell varied(a, s, block);
-  const auto past = recall(a, scratch, varied, s, place, block);
+  const auto past = recall(place);
   float* running = scratch.dc_at(a, place, block);
   Vector dz, dc;
   varied.out_backward(past.cell, past.c, dout, dz, dc);
@@ -187,20 +223,6 @@ LONGSHORT_INLINE void varied_cell_backward(const longshort_lstm& a, const Backwa
     float* sum = scratch.sums_at(a, place, block) + n * kBlock;
     store(sum, load(sum) + d.peephole[n]);
   }
-}
-// Its h: what passes the step unchanged is kept, the rest goes to the cell, or to the projection.
-LONGSHORT_INLINE void varied_state_backward(const longshort_lstm& a, const BackwardScratch& scratch,
-                                            int64_t s, int64_t place, int64_t block, Vector dh) {
-  const int64_t P = a.outputs, row = scratch.steps.row[place];
-  dh = add_dhs(a, row, s, block, dh);
-  const Vector stays = masked(a, row, s) ? splat(1.0f)
-                                         : Zoneout(a, s, block).stays(Noise::kZoneoutH, row);
-  store(scratch.dh_at(a, place, block), dh * stays);
-  dh *= splat(1.0f) - stays;
-  if (!a.projection) return varied_cell_backward(a, scratch, s, place, block, dh);
-  store(scratch.projected + (place * blocks_of(P) + block) * kBlock, dh);
-  store_n(a.dprojected + (row * a.time + time_of(a, s)) * P + block * kBlock, dh,
-          P - block * kBlock);
 }
 
 }  // namespace

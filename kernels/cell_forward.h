@@ -33,7 +33,8 @@ struct Taker {
 struct ForwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
-  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded
+  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded; else with dropout of x or
+                   // h (4, D + P, count, kLanes) for each `count` blocks of for_blocks
   float* bias;     // (blocks, 4, kLanes)
   float* cells;    // (B, blocks kLanes), the running c
   float* states;   // (2, B, width), the running h; its width is P in whole blocks
@@ -42,8 +43,10 @@ struct ForwardScratch {
   float* ahead;    // (blocks, kAhead or B, 4, kLanes), x W + b, or null
   float *traced, *traced_cells;  // (blocks, B, 4, kLanes) and (blocks, B, kLanes) of one step, or null
   float* outs;        // (B, blocks kLanes), o A(c) by places, what is projected, or null
-  float* sums;        // (B, blocks, 4, kLanes), h U by places, to be normalised, or null
-  float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places, for the same, or null
+  float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
+  float* products;    // (2, blocks, B, 4, kLanes), x W and h U by places, where they are not saved
+  float* parts;       // (2, B, blocks, 2, kLanes) by places, of their moments
+  float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places
   float* projection;  // packed, see projection.h, or null
   Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded P), h times h_dropout as a left factor
   Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
@@ -61,9 +64,11 @@ struct ForwardScratch {
     states = taker.take(2 * B * width);
     dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
     inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
-    ahead = taker.take(!a.z_x && (plan.x_ahead || rounds(a)) ? blocks * ahead_entries(a) * kTile : 0);
-    sums = taker.take(a.z_x ? B * blocks * kTile : 0);
-    candidates = taker.take(a.z_x ? 2 * B * blocks * kBlock : 0);
+    ahead = taker.take(plan.x_ahead || rounds(a) ? blocks * ahead_entries(a) * kTile : 0);
+    norm_gains = taker.take(a.norm_gain ? 2 * blocks * kTile : 0);
+    products = taker.take(a.norm_gain && !a.products ? 2 * blocks * B * kTile : 0);
+    parts = taker.take(a.norm_gain ? 4 * B * blocks * kBlock : 0);
+    candidates = taker.take(a.norm_gain ? 2 * B * blocks * kBlock : 0);
     traced = taker.take(a.trace_i ? blocks * B * kTile : 0);
     traced_cells = taker.take(a.trace_i ? blocks * B * kBlock : 0);
     outs = taker.take(a.projection ? B * blocks * kBlock : 0);
@@ -106,9 +111,10 @@ struct ForwardStep {
   // from one block to the next.
   float *gates, *cells;
   int64_t saved_block;
+  const Noise noise;
 
   ForwardStep(const longshort_lstm& call, const ForwardScratch& all, int64_t step)
-      : a(call), scratch(all), s(step), x(call.x + time_of(call, step) * call.features), has_h(step > 0 || call.h0) {
+      : a(call), scratch(all), s(step), x(call.x + time_of(call, step) * call.features), has_h(step > 0 || call.h0), noise(call, step) {
     const Steps& steps = all.steps;
     gates = a.gates ? a.gates + steps.first[s] * kTile : all.traced;
     cells = a.gates ? a.cells + steps.first[s] * kBlock : all.traced_cells;
@@ -119,8 +125,14 @@ struct ForwardStep {
   float* outs_at(int64_t place, int64_t block) const {
     return scratch.outs + (place * blocks_of(a.units) + block) * kBlock;
   }
-  float* sums_at(int64_t place, int64_t block) const {
-    return scratch.sums + (place * blocks_of(a.units) + block) * kTile;
+  // x W (0) or h U (1) of layer norm.
+  float* products_at(int64_t which, int64_t place, int64_t block) const {
+    const int64_t at = which * blocks_of(a.units) + block;
+    return a.products ? a.products + (at * scratch.steps.total(a) + scratch.steps.first[s] + place) * kTile
+                      : scratch.products + (at * a.batch + place) * kTile;
+  }
+  float* parts_at(int64_t which, int64_t place, int64_t block) const {
+    return scratch.parts + ((which * a.batch + place) * blocks_of(a.units) + block) * 2 * kBlock;
   }
   float* candidates_at(int64_t which, int64_t place, int64_t block) const {
     return scratch.candidates + ((which * a.batch + place) * blocks_of(a.units) + block) * kBlock;
@@ -131,6 +143,36 @@ struct ForwardStep {
     return scratch.dropped + step % 2 * kGates * a.batch * width();
   }
 };
+
+// The left factors of a tile of places, for one gate where they differ.
+template <int R>
+LONGSHORT_INLINE Left<R> left_of_x(const ForwardStep& step, int64_t place, int64_t gate) {
+  const longshort_lstm& a = step.a;
+  const int64_t D = a.features;
+  Left<R> x = left_at<R>(step.x + (gate * a.batch + place) * D, D, 1);
+  for (int r = 0; !a.x_dropout && r < R; ++r)
+    x.row[r] = step.x + step.scratch.steps.row[place + r] * a.time * D;
+  return x;
+}
+template <int R>
+LONGSHORT_INLINE Left<R> left_of_h(const ForwardStep& step, int64_t place, int64_t gate) {
+  const int64_t width = step.width();
+  const float* h = step.a.h_dropout ? step.dropped(step.s) + gate * step.a.batch * width
+                                    : step.states(step.s);
+  return left_at<R>(h + place * width, width, 1);
+}
+// x W (0) or h U (1) of a tile, added to z: of the four gates of a block, or of one gate of N blocks, as
+// `weights` are packed.
+template <int R, int N>
+LONGSHORT_INLINE void add_product(const ForwardStep& step, int64_t which, int64_t place,
+                                  const float* weights, int64_t gate, Tile<R, N>& z) {
+  const int64_t D = step.a.features;
+  if (which == 0) {
+    multiply(z, left_of_x<R>(step, place, gate), weights, D);
+  } else if (step.has_h) {
+    multiply(z, left_of_h<R>(step, place, gate), weights + D * N * kBlock, step.a.outputs);
+  }
+}
 
 // Writes kLanes units of h, with their dropout, as a left factor in bfloat16.
 LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
@@ -230,32 +272,47 @@ struct CellForward {
   }
 };
 
-// What becomes of o A(c) of one place and block: the new h, or what is yet to be projected.
-inline void keep_out(const ForwardStep& step, int64_t place, int64_t block, Vector out) {
-  const longshort_lstm& a = step.a;
-  const int64_t H = a.units, unit = block * kBlock, row = step.scratch.steps.row[place];
-  if (a.projection) {
-    store(step.outs_at(place, block), out);
-    if (a.outs) store_n(a.outs + (row * a.time + time_of(a, step.s)) * H + unit, out, H - unit);
-    return;
+// What becomes of o A(c) of one block: the new h, or what is yet to be projected.
+struct OutForward {
+  const ForwardStep& step;
+  const longshort_lstm& a;
+  const int64_t block;
+  const StateForward state;
+  const Zoneout zoneout;
+
+  OutForward(const ForwardStep& now, int64_t place, int64_t its_block)
+      : step(now),
+        a(now.a),
+        block(its_block),
+        state(now, place, its_block),
+        zoneout(now.a, now.noise, its_block) {}
+
+  // The place `r` after the first, which is the caller's `row`.
+  LONGSHORT_INLINE void keep(int64_t r, int64_t row, bool skipped, Vector out) const {
+    if (a.projection) {
+      const int64_t H = a.units, unit = block * kBlock;
+      store(step.outs_at(state.first + r, block), out);
+      if (a.outs) store_n(a.outs + (row * a.time + time_of(a, step.s)) * H + unit, out, H - unit);
+      return;
+    }
+    const Vector before = load(state.previous + r * state.width);
+    state.keep(r, row, skipped, zoneout.state(Noise::kZoneoutH, row, before, out));
   }
-  const StateForward state(step, place, block);
-  const Zoneout zoneout(a, step.s, block);
-  const Vector h = zoneout.state(Noise::kZoneoutH, row, load(state.previous), out);
-  state.keep(0, row, masked(a, row, step.s), h);
-}
+};
 
 // The same for the LSTM's variants, from sums (rows, 4, kLanes) in memory. Not inlined: the plain
 // cell's registers are its own.
 __attribute__((noinline)) inline void varied_rows(const ForwardStep& step, Range places,
                                                   int64_t block, const float* sums) {
   const CellForward cell(step, places.begin, block);
-  const VariedCell varied(step.a, step.s, block);
+  const OutForward out(step, places.begin, block);
+  const VariedCell varied(step.a, step.noise, block);
   for (int64_t r = 0; r < places.size(); ++r) {
     const int64_t row = cell.row_of(r);
+    const bool skipped = cell.skips(row);
     const Cell made = varied.forward(row, sums + r * kTile, load(cell.running + r * cell.width));
-    cell.keep(r, cell.skips(row), made);
-    keep_out(step, places.begin + r, block, varied.out(made.o, made.h));
+    cell.keep(r, skipped, made);
+    out.keep(r, row, skipped, varied.out(made.o, made.h));
   }
 }
 

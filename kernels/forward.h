@@ -7,16 +7,21 @@
 
 namespace {
 
-template <bool Gated, int R>
+// Fetches what the cell will write, while the product before it runs.
+LONGSHORT_INLINE void prefetch_saved(const ForwardStep& step, int64_t place, int64_t rows,
+                                     int64_t block) {
+  if (!step.gates) return;
+  const int64_t at = block * step.saved_block + place;
+  prefetch<true>(step.gates + at * kTile, rows * kTile);
+  prefetch<true>(step.cells + at * kBlock, rows * kBlock);
+}
+
+template <int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t D = a.features, P = a.outputs, B = a.batch, T = a.time;
+  const int64_t D = a.features, P = a.outputs;
   const float* weights = step.scratch.weights + block * (D + P) * kTile;
-  if (step.gates) {
-    const int64_t at = block * step.saved_block + place;
-    prefetch<true>(step.gates + at * kTile, R * kTile);
-    prefetch<true>(step.cells + at * kBlock, R * kBlock);
-  }
+  prefetch_saved(step, place, R, block);
   Tile<R, 4> z;
   if (step.ahead) {
     const float* ahead = step.ahead + block * step.ahead_block + place * kTile;
@@ -27,19 +32,9 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
       const Vector bias = load(step.scratch.bias + block * kTile + g * kBlock);
       for (int r = 0; r < R; ++r) z.sum[r][g] = bias;
     }
-    Left<R> x = left_at<R>(step.x + place * D, D, 1, B * D);
-    for (int r = 0; !a.x_dropout && r < R; ++r) {
-      x.row[r] = step.x + step.scratch.steps.row[place + r] * T * D;
-      x.gate = 0;
-    }
-    multiply<Gated>(z, x, weights, D);
+    add_product(step, 0, place, weights, 0, z);
   }
-  if (step.has_h) {
-    const int64_t width = step.width();
-    const float* h = a.h_dropout ? step.dropped(step.s) : step.states(step.s);
-    const int64_t gate = a.h_dropout ? B * width : 0;
-    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, P);
-  }
+  add_product(step, 1, place, weights, 0, z);
   if (__builtin_expect(step.scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float sums[R * kTile];
     for (int r = 0; r < R; ++r)
@@ -51,6 +46,39 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const StateForward state(step, place, block);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) cell(r, z.sum[r], state);
+}
+
+// The same with dropout of x or h, which have factors of their own for each gate: N blocks, gate by gate.
+template <int R, int N>
+void gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
+  const int64_t depth = step.a.features + step.a.outputs;
+  const float* weights = step.scratch.weights + block * depth * kTile;
+  for (int64_t n = 0; n < N; ++n) prefetch_saved(step, place, R, block + n);
+  alignas(64) float sums[N * R * kTile];
+  for (int64_t g = 0; g < kGates; ++g, weights += depth * N * kBlock) {
+    Tile<R, N> z;
+    for (int n = 0; n < N; ++n) {
+      const Vector bias = load(step.scratch.bias + (block + n) * kTile + g * kBlock);
+      for (int r = 0; r < R; ++r) z.sum[r][n] = bias;
+    }
+    add_product(step, 0, place, weights, g, z);
+    add_product(step, 1, place, weights, g, z);
+    for (int n = 0; n < N; ++n)
+      for (int r = 0; r < R; ++r) store(sums + (n * R + r) * kTile + g * kBlock, z.sum[r][n]);
+  }
+  for (int64_t n = 0; n < N; ++n) {
+    const float* own = sums + n * R * kTile;
+    if (step.scratch.varied) {
+      varied_rows(step, Range{place, place + R}, block + n, own);
+      continue;
+    }
+    const CellForward cell(step, place, block + n);
+    const StateForward state(step, place, block + n);
+    for (int64_t r = 0; r < R; ++r) {
+      const float* z = own + r * kTile;
+      cell(r, {load(z), load(z + kBlock), load(z + 2 * kBlock), load(z + 3 * kBlock)}, state);
+    }
+  }
 }
 
 // The same in bfloat16, for up to kGroup places: x W is there, h U is added to it in place.
@@ -176,7 +204,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       auto* panel = const_cast<Bfloat16*>(scratch.weights16(a, block));
       pack_gates(a.kernel, D, H, block, panel);
       pack_gates(a.recurrent, P, H, block, panel + pad_depth(D) * kTile);
-    } else {
+    } else if (!gated(a)) {
       float* panel = scratch.weights + block * (D + P) * kTile;
       pack_gates(a.kernel, D, H, block, panel);
       pack_gates(a.recurrent, P, H, block, panel + D * kTile);
@@ -186,6 +214,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     } else {
       memset(scratch.bias + block * kTile, 0, kTile * sizeof(float));
     }
+    if (a.norm_gain) pack_gates(a.norm_gain, 2, H, block, scratch.norm_gains + block * 2 * kTile);
   }
   const Shares shares(a, plan, team.index);
   const Range blocks = shares.cells;
@@ -193,9 +222,17 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     for_own_places(a, plan, team.index, 0, count, body);
   };
   int64_t turn = 0;
-  if (a.projection)
-    pack_columns(a.projection, H, P, P, 1, shares.states, scratch.projection,
-                 [&] { return !plan.by_rows || turn++ % team.size == team.index; });
+  const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
+  if (gated(a) && !rounds(a)) {
+    for_blocks(blocks, [&](int64_t block, auto width) {
+      constexpr int N = decltype(width)::count;
+      float* panel = scratch.weights + block * (D + P) * kTile;
+      if (!mine()) return;
+      pack_gates_apart(a.kernel, D, H, block, N, 0, D + P, panel);
+      pack_gates_apart(a.recurrent, P, H, block, N, D, D + P, panel);
+    });
+  }
+  if (a.projection) pack_columns(a.projection, H, P, P, 1, shares.states, scratch.projection, mine);
   for_own(a.batch, [&](Range places) { start_forward(a, scratch, places, shares); });
   team.wait();
 
@@ -222,33 +259,41 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     } else if (a.x_dropout) {
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      if (a.z_x) {
-        for_own(active, [&](Range places) { norm_products(step, places, block); });
-        continue;
-      }
-      if (rounds(a)) {
-        for_places<kGroup>(plan, team.index, a.batch, 0, active,
-                           [&](Range places) { forward_group(step, places, block); });
-        continue;
-      }
-      for_places(plan, team.index, a.batch, 0, active, [&](Range places) {
-        auto tile = [&](int64_t place, auto height) {
-          if (gated(a)) {
-            forward_tile<true, decltype(height)::count>(step, place, block);
-          } else {
-            forward_tile<false, decltype(height)::count>(step, place, block);
-          }
-        };
-        call_rows(places.size(), places.begin, tile);
+    if (gated(a) && !rounds(a)) {
+      for_blocks(blocks, [&](int64_t block, auto width) {
+        for_own(active, [&](Range places) {
+          auto tile = [&](int64_t place, auto height) {
+            constexpr int R = decltype(height)::count, N = decltype(width)::count;
+            if (a.norm_gain) {
+              norm_gated_tile<R, N>(step, place, block);
+            } else {
+              gated_tile<R, N>(step, place, block);
+            }
+          };
+          call_rows(places.size(), places.begin, tile);
+        });
       });
+    } else {
+      for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+        for_own(active, [&](Range places) {
+          if (rounds(a)) {
+            a.norm_gain ? norm_group(step, places, block) : forward_group(step, places, block);
+            return;
+          }
+          auto tile = [&](int64_t place, auto height) {
+            constexpr int R = decltype(height)::count;
+            a.norm_gain ? norm_tile<R>(step, place, block) : forward_tile<R>(step, place, block);
+          };
+          call_rows(places.size(), places.begin, tile);
+        });
+      }
     }
     if (!plan.by_rows) team.wait();
     const auto also = [&](auto part, Range share) {
       for_own(active, [&](Range places) { part(step, places, share); });
       if (!plan.by_rows) team.wait();
     };
-    if (a.z_x) {
+    if (a.norm_gain) {
       also(norm_gates, blocks);
       also(norm_cells, blocks);
     }

@@ -17,7 +17,7 @@ struct InputScratch {
     const int64_t rows = kInputRows * kGates * pad_depth(P * kBlock);
     Taker taker{data, 0};
     weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.features)))
-                                    : transposed_size(a.features, a.units, a.x_dropout));
+                                    : transposed_size(a.features, a.units));
     for (int i = 0; i <= thread; ++i) dz = taker.take(rounds(a) ? halved(rows) : rows);
     size = taker.used;
   }
@@ -33,7 +33,7 @@ struct InputRows {
 
 template <bool Gated, int R, int N>
 void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz, int64_t first,
-                const float* weights, int64_t block) {
+                float* weights, int64_t block) {
   const int64_t D = a.features, column = block * kBlock, width = blocks_of(a.units) * kTile;
   Factors<R> factors = {};
   for (int r = 0; Gated && r < R; ++r)
@@ -42,7 +42,7 @@ void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz,
   factors.width = D - column;
   Tile<R, N> out;
   transposed_tile<Gated>(out, dz + first * width, width,
-                         weights + transposed_at(a.units, block, Gated), factors);
+                         tile_weights(weights, a.units, block), factors);
   for (int r = 0; r < R; ++r) {
     float* dx = a.dx + (rows.row[first + r] * a.time + rows.time[first + r]) * D;
     for (int n = 0; n < N; ++n) {
@@ -116,7 +116,7 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
                         scratch.weights16(a, block));
     });
   } else {
-    pack_tiles(a.kernel, D, a.units, columns, gated, scratch.weights, mine);
+    pack_tiles(a.kernel, D, a.units, columns, scratch.weights, mine);
   }
   for (int64_t place = team.index; place < B; place += team.size) {
     for (int64_t s = 0; s < T; ++s) {
@@ -148,9 +148,11 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
       if (rounds(a)) return;
       for_rows(chunk, [&](int64_t i, auto height) {
         constexpr int R = decltype(height)::count;
-        for (int n = 0; gated && n < N; ++n)
-          input_tile<true, R, 1>(a, rows, scratch.dz, i, scratch.weights, block + n);
-        if (!gated) input_tile<false, R, N>(a, rows, scratch.dz, i, scratch.weights, block);
+        if (gated) {
+          input_tile<true, R, N>(a, rows, scratch.dz, i, scratch.weights, block);
+        } else {
+          input_tile<false, R, N>(a, rows, scratch.dz, i, scratch.weights, block);
+        }
       });
     });
   }

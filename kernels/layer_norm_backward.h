@@ -4,7 +4,7 @@
 //
 // with means over all units, so that the cell's derivative comes in three parts, between which threads
 // that take units wait for each other: from the gradient of o A(norm(c)) to that of norm(c); to that
-// of z; to that of h U.
+// of z; to those of x W and h U.
 #pragma once
 #include "cell_backward.h"
 
@@ -13,6 +13,7 @@ namespace {
 // The two means of a place from its blocks' parts.
 struct NormMeans {
   Vector plain, weighted;
+  NormMeans() = default;
   NormMeans(const longshort_lstm& a, const BackwardScratch& scratch, int64_t which, int64_t place,
             float number) {
     Vector sums[2] = {};
@@ -22,116 +23,136 @@ struct NormMeans {
     plain = splat(sum_lanes(sums[0]) / number);
     weighted = splat(sum_lanes(sums[1]) / number);
   }
-  Vector gradient(Vector dv, Vector v, float scale) const {
+  LONGSHORT_INLINE Vector gradient(Vector dv, Vector v, float scale) const {
     return (dv - plain - v * weighted) * splat(scale);
   }
 };
+// Which of them.
+enum { kOfCell, kOfX, kOfH };
+
 // Adds to a block's part of them.
 LONGSHORT_INLINE void store_parts(float* parts, Vector plain, Vector weighted) {
   store(parts, plain);
   store(parts + kBlock, weighted);
 }
 
-// What the three parts share, for one place and block at step s.
-struct NormStep {
-  const longshort_lstm& a;
-  const BackwardScratch& scratch;
-  const int64_t s, place, block, row, unit, width, entry;
-  const float* statistics;
-
-  NormStep(const longshort_lstm& layer, const BackwardScratch& its, int64_t step, int64_t at,
-           int64_t its_block)
-      : a(layer),
-        scratch(its),
-        s(step),
-        place(at),
-        block(its_block),
-        row(its.steps.row[at]),
-        unit(block * kBlock),
-        width(a.units - unit),
-        entry(entry_of(layer, its, step, at, its_block)),
-        statistics(statistics_at(a, its.steps, s, place)) {}
-
-  bool skipped() const { return masked(a, row, s); }
-  float* dz() const { return a.dz + entry * kTile; }
-  Vector normed_cell(Vector c) const {
-    return (c - splat(statistics[1])) * splat(statistics[2]);
-  }
-  void add(int64_t sum, Vector value) const {
-    float* at = scratch.sums_at(a, place, block) + sum * kBlock;
-    store(at, load(at) + value);
+// The moments of an entry as saved.
+struct NormEntry {
+  Moments x, h, c;
+  NormEntry() = default;
+  NormEntry(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s, int64_t place) {
+    const float* saved = statistics_at(a, scratch.steps, s, place);
+    x = Moments(saved);
+    h = Moments(saved + 2);
+    c = Moments(saved + 4);
   }
 };
 
+LONGSHORT_INLINE void add_to(float* sum, Vector value) { store(sum, load(sum) + value); }
+
 // From dout, the gradient of o A(norm(c)): dz of o, and the gradient of c without its statistics.
-void norm_out_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                       int64_t place, int64_t block, Vector dout) {
-  const NormStep now(a, scratch, s, place, block);
-  if (now.skipped()) return;
-  const VariedCell varied(a, s, block);
-  const auto past = recall(a, scratch, varied, s, place, block);
-  const Vector normed = now.normed_cell(past.c);
-  const Vector gain = load_n(a.norm_cell + now.unit, now.width),
-               bias = load_n(a.norm_cell + a.units + now.unit, now.width);
+inline void norm_out_backward(const VariedBackward& at, int64_t place, Vector dout) {
+  const longshort_lstm& a = at.a;
+  const int64_t row = at.row_of(place), H = a.units;
+  if (masked(a, row, at.s)) return;
+  const auto past = at.recall(place);
+  const Vector normed = NormEntry(a, at.scratch, at.s, place).c(past.c);
+  const Vector gain = load_n(a.norm_cell + at.unit, H - at.unit),
+               bias = load_n(a.norm_cell + H + at.unit, H - at.unit);
   Vector dz, dc;
-  varied.out_backward(past.cell, mul_add(gain, normed, bias), dout, dz, dc);
-  store(now.dz() + 3 * kBlock, dz);
-  now.add(kNormCellSum, dc * normed);
-  now.add(kNormCellSum + 1, dc);
+  at.varied.out_backward(past.cell, mul_add(gain, normed, bias), dout, dz, dc);
+  store(a.dz_x + at.entry(place) * kTile + 3 * kBlock, dz);
+  float* sums = at.scratch.sums_at(a, place, at.block);
+  add_to(sums + kNormCellSum * kBlock, dc * normed);
+  add_to(sums + (kNormCellSum + 1) * kBlock, dc);
   dc *= gain;
-  store(scratch.dcells_at(a, place, block), dc);
-  store_parts(scratch.parts_at(a, 0, place, block), dc, dc * normed);
+  store(at.scratch.dcells_at(a, place, at.block), dc);
+  store_parts(at.scratch.parts_at(a, kOfCell, place, at.block), dc, dc * normed);
 }
 
-// To the gradient of z, and that of h U without its statistics.
+// To the gradient of z, which is kept in dz_x, and those of x W and h U without their statistics.
 inline void norm_cell_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                               int64_t place, Range blocks) {
-  const NormMeans means(a, scratch, 0, place, static_cast<float>(a.units));
+                               Range places, Range blocks) {
+  NormMeans means[kGroup];
+  NormEntry entries[kGroup];
+  for (int64_t r = 0; r < places.size(); ++r) {
+    means[r] = NormMeans(a, scratch, kOfCell, places.begin + r, static_cast<float>(a.units));
+    entries[r] = NormEntry(a, scratch, s, places.begin + r);
+  }
+  const Noise noise(a, s);
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    const NormStep now(a, scratch, s, place, block);
-    float* dz_x = a.dz_x + (now.row * a.time + time_of(a, s)) * kGates * a.units + now.unit;
-    if (now.skipped()) {
-      for (int64_t g = 0; g < kGates; ++g) store_n(dz_x + g * a.units, Vector{}, now.width);
-      continue;
+    const VariedBackward at(a, scratch, noise, s, block);
+    const float* gains = scratch.norm_gains + block * 2 * kTile;
+    for (int64_t r = 0; r < places.size(); ++r) {
+      const int64_t place = places.begin + r, row = at.row_of(place), entry = at.entry(place);
+      if (masked(a, row, s)) continue;
+      const auto past = at.recall(place);
+      const NormEntry& moments = entries[r];
+      const Vector dc = keep_n(means[r].gradient(load(scratch.dcells_at(a, place, block)),
+                                                 moments.c(past.c), moments.c.scale),
+                               a.units - at.unit);
+      float* running = scratch.dc_at(a, place, block);
+      float* dz = a.dz_x + entry * kTile;
+      const auto d = at.varied.backward(row, past, load(dz + 3 * kBlock), dc, load(running));
+      store(running, d.c);
+      float* sums = scratch.sums_at(a, place, block);
+      for (int n = 0; a.dpeephole && n < 3; ++n)
+        add_to(sums + (kPeepholeSum + n) * kBlock, d.peephole[n]);
+      const float *x = at.products(0) + place * kTile, *h = at.products(1) + place * kTile;
+      Vector plain[2] = {}, weighted[2] = {};
+      for (int64_t g = 0; g < kGates; ++g) {
+        const int64_t n = g * kBlock;
+        const Vector normed[2] = {moments.x(load(x + n)), moments.h(load(h + n))};
+        for (int64_t i = 0; i < 2; ++i) {
+          const Vector dv = d.z[g] * load(gains + i * kTile + n);
+          plain[i] += dv;
+          weighted[i] = mul_add(dv, normed[i], weighted[i]);
+          float* sum = sums + (kNormGainSum + i * kGates + g) * kBlock;
+          store(sum, mul_add(d.z[g], normed[i], load(sum)));
+        }
+        add_to(sums + (kNormBiasSum + g) * kBlock, d.z[g]);
+        store(dz + n, d.z[g]);
+      }
+      store_parts(scratch.parts_at(a, kOfX, place, block), plain[0], weighted[0]);
+      store_parts(scratch.parts_at(a, kOfH, place, block), plain[1], weighted[1]);
     }
-    const VariedCell varied(a, s, block);
-    const auto past = recall(a, scratch, varied, s, place, block);
-    const Vector dc = keep_n(means.gradient(load(scratch.dcells_at(a, place, block)),
-                                            now.normed_cell(past.c), now.statistics[2]),
-                             now.width);
-    float* running = scratch.dc_at(a, place, block);
-    const auto d = varied.backward(now.row, past, load(now.dz() + 3 * kBlock), dc, load(running));
-    store(running, d.c);
-    for (int n = 0; n < 3; ++n) now.add(kPeepholeSum + n, d.peephole[n]);
-    Vector plain = {}, weighted = {};
-    for (int64_t g = 0; g < kGates; ++g) {
-      const Vector normed = load(a.normed + now.entry * kTile + g * kBlock);
-      const Vector dv = d.z[g] * load_n(a.norm_gain + g * a.units + now.unit, now.width);
-      store_n(dz_x + g * a.units, d.z[g], now.width);
-      now.add(kNormGainSum + g, d.z[g] * normed);
-      store(now.dz() + g * kBlock, dv);
-      plain += dv;
-      weighted = mul_add(dv, normed, weighted);
-    }
-    store_parts(scratch.parts_at(a, 1, place, block), plain, weighted);
   }
 }
 
-// To that of h U, which is what the products go on with.
+// To those of x W and of h U, which is what the products go on with.
 inline void norm_gates_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
-                                int64_t place, Range blocks) {
-  const NormMeans means(a, scratch, 1, place, normed_columns(a));
+                                Range places, Range blocks) {
+  NormMeans of_x[kGroup], of_h[kGroup];
+  NormEntry entries[kGroup];
+  const float number = normed_gates(a) * static_cast<float>(a.units);
+  for (int64_t r = 0; r < places.size(); ++r) {
+    of_x[r] = NormMeans(a, scratch, kOfX, places.begin + r, number);
+    of_h[r] = NormMeans(a, scratch, kOfH, places.begin + r, number);
+    entries[r] = NormEntry(a, scratch, s, places.begin + r);
+  }
+  const Noise noise(a, s);
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    const NormStep now(a, scratch, s, place, block);
-    const KeepDz put(a, scratch, s, place, block, now.entry);
-    for (int64_t g = 0; g < kGates; ++g) {
-      Vector dz = {};
-      if (!now.skipped() && g >= first_gate(a))
-        dz = keep_n(means.gradient(load(now.dz() + g * kBlock),
-                                   load(a.normed + now.entry * kTile + g * kBlock),
-                                   now.statistics[0]),
-                    now.width);
-      put(g, dz);
+    const VariedBackward at(a, scratch, noise, s, block);
+    const float* gains = scratch.norm_gains + block * 2 * kTile;
+    const int64_t width = a.units - at.unit;
+    for (int64_t r = 0; r < places.size(); ++r) {
+      const int64_t place = places.begin + r, entry = at.entry(place);
+      const bool skipped = masked(a, at.row_of(place), s);
+      const KeepDz put(a, scratch, s, place, block, entry);
+      const NormEntry& moments = entries[r];
+      float* dz = a.dz_x + entry * kTile;
+      const float *x = at.products(0) + place * kTile, *h = at.products(1) + place * kTile;
+      for (int64_t g = 0; g < kGates; ++g) {
+        const int64_t n = g * kBlock;
+        Vector dx = {}, dh = {};
+        if (!skipped && g >= first_gate(a)) {
+          const Vector d = load(dz + n);
+          dx = of_x[r].gradient(d * load(gains + n), moments.x(load(x + n)), moments.x.scale);
+          dh = of_h[r].gradient(d * load(gains + kTile + n), moments.h(load(h + n)), moments.h.scale);
+        }
+        store(dz + n, keep_n(dx, width));
+        put(g, keep_n(dh, width));
+      }
     }
   }
 }

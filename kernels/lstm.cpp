@@ -40,7 +40,7 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
   const int by_units = static_cast<int>(
       smaller(smaller(threads, ceil_div(a.units, 16)), worth < 1 ? 1 : worth));
   return Plan{by_units, false, a.mask != nullptr,
-              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout};
+              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout && !a.h_dropout};
 }
 
 namespace {
@@ -86,9 +86,7 @@ const Kernels& kernels() {
 
 const char* check_shape(const longshort_lstm& a) {
   if (a.batch < 0 || a.time < 0) return "batch and time must not be negative";
-  if (a.features < 0 || a.units < 1 || a.outputs < 1)
-    return "features, units and outputs must be at least 1";
-  if (a.features == 0 && (a.x || a.kernel))  // as with layer norm
+  if (a.features < 1 || a.units < 1 || a.outputs < 1)
     return "features, units and outputs must be at least 1";
   constexpr int64_t limit = (int64_t{1} << 31) - 1;
   if (a.batch >= limit || a.time >= limit || a.features >= limit || a.units >= limit ||
@@ -203,10 +201,10 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
     for (const float* traced : {a.trace_f, a.trace_g, a.trace_o, a.trace_c})
       if (!a.trace_i != !traced) return "a trace must be given whole";
     if (a.trace_i && a.gates) return "a trace cannot be given where gates and cells are";
-    if (!a.recurrent || !a.h_last || !a.c_last) return kMissing;
-    if (a.z_x ? a.features || !a.norm_gain || !a.norm_cell : !a.x || !a.kernel) return kMissing;
+    if (!a.x || !a.kernel || !a.recurrent || !a.h_last || !a.c_last) return kMissing;
+    if (!a.norm_gain != !a.norm_cell) return kMissing;
     if (a.gates && a.projection && !a.outs) return kMissing;
-    if (a.gates && a.z_x && (!a.normed || !a.statistics)) return kMissing;
+    if (a.gates && a.norm_gain && (!a.products || !a.statistics)) return kMissing;
     if (!a.projection && a.outputs != a.units) return kOutputs;
     return nullptr;
   });
@@ -226,7 +224,7 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) -> const char* {
     if (!a.recurrent || !a.gates || !a.cells || !a.dz) return kMissing;
     if (!a.projection != !a.dprojected) return kMissing;
-    if (a.norm_gain && (!a.norm_cell || !a.normed || !a.statistics || !a.dz_x || !a.dnorm_gain ||
+    if (a.norm_gain && (!a.norm_cell || !a.products || !a.statistics || !a.dz_x || !a.dnorm_gain ||
                         !a.dnorm_cell))
       return kMissing;
     return !a.projection && a.outputs != a.units ? kOutputs : nullptr;
@@ -237,7 +235,8 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
       copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].outputs);
       copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
       copy_or_zero(layers[i].dpeephole, nullptr, 3 * layers[i].units);
-      copy_or_zero(layers[i].dnorm_gain, nullptr, kGates * layers[i].units);
+      copy_or_zero(layers[i].dnorm_gain, nullptr, 2 * kGates * layers[i].units);
+      if (layers[i].norm_gain) copy_or_zero(layers[i].dbias, nullptr, kGates * layers[i].units);
       copy_or_zero(layers[i].dnorm_cell, nullptr, 2 * layers[i].units);
     }
     return nullptr;
@@ -249,8 +248,7 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
 
 const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int count) {
   const char* error = check_layers(layers, count, [](const longshort_lstm& a) {
-    if (a.features && (!a.x || !a.dkernel)) return kMissing;
-    return !a.hs || !a.dz || !a.drecurrent ? kMissing : nullptr;
+    return !a.x || !a.hs || !a.dz || !a.dkernel || !a.drecurrent ? kMissing : nullptr;
   });
   if (error) return error;
   if (empty(layers)) {

@@ -11,7 +11,7 @@
 //   g = A(z_c) keep / (1 - update_dropout)         keep: of the noise (Semeniuta et al. 2016)
 //   c' = clip(f c_s + i g, -cell_clip, cell_clip)
 //   o = R(z_o + p_o c'), h' = o A(c'), or (o A(c')) V with a projection V (Sak et al. 2014)
-//   z = z_x + norm(h_s U), h' = o A(norm(c'))      with layer norm (Ba et al. 2016); z_x is the caller's
+//   z = norm(x W) + norm(h_s U) + b, h' = o A(norm(c'))      with layer norm (Ba et al. 2016)
 //   h_t, c_t: of h_s, c_s with the rates of zoneout (Krueger et al. 2017), else of h', c'
 //
 // Axes: B batch, T time, D features, H units, P outputs (the values of h), which is H without a
@@ -63,7 +63,7 @@ struct longshort_lstm {
   double zoneout_h, zoneout_c;   // rates from 0 to 1
   double update_dropout;         // rate from 0 to below 1; without noise nothing is dropped
 
-  // Inputs of the layer. With layer norm z_x stands for x, kernel, bias and x_dropout, and D is 0.
+  // Inputs of the layer.
   const float* x;          // (B, T, D)
   const float* kernel;     // (D, 4H)
   const float* recurrent;  // (P, 4H)
@@ -75,10 +75,9 @@ struct longshort_lstm {
   const float* h_dropout;  // (4, B, P) factors on h_{t-1} where it enters z; null: ones
   const float* peephole;   // (3, H) p_i, p_f, p_o; null: zeros
   const float* projection; // (H, P); null: none
-  const float* z_x;        // (B, T, 4H) what x adds to z; null: no layer norm
-  const float* norm_gain;  // (4H) of h_s U; null where z_x is. Statistics are those of all columns, but
-                           // for i where it is coupled
-  const float* norm_cell;  // (2, H) gain and bias of c'; null where z_x is
+  const float* norm_gain;  // (2, 4H) of x W, of h_s U; null: no layer norm. Statistics are those of all
+                           // columns, but for i where it is coupled
+  const float* norm_cell;  // (2, H) gain and bias of c'; null where norm_gain is
   const uint32_t* noise;   // (3) two words of the key and the steps before this call (noise.h); null:
                            // zoneout takes the rates' mean, nothing is dropped, as outside training
 
@@ -88,9 +87,9 @@ struct longshort_lstm {
   float* c_last;  // (B, H)
   float* gates;   // 4 H' T B: i, f, A(z_c), o; null in inference
   float* cells;   // H' T B: c_t; null in inference
-  float* normed;      // 4 H' T B: h_s U less its mean, over its deviation; null without layer norm and
+  float* products;    // 8 H' T B: x W and h_s U before they are normalised; null without layer norm and
                       // in inference
-  float* statistics;  // (T B, 3); as normed
+  float* statistics;  // (T B, 6): mean and 1 / deviation of x W, of h_s U, of c'; as products
   float* outs;    // (B, T, H): o A(c'), zeros where nothing is computed; null without a projection and
                   // in inference
   // What goes on inside, to look at, (B, T, H) each: i, f, A(z_c), o, zeros at masked steps, and c_t.
@@ -101,18 +100,19 @@ struct longshort_lstm {
   const float* dhs;      // (B, T, P) with hs_stride, null: zeros
   const float* dh_last;  // (B, P), null: zeros
   const float* dc_last;  // (B, H), null: zeros
-  float* dz;             // 4 H' T B: gradient of z; the next two functions read it
+  float* dz;             // 4 H' T B: gradient of z, with layer norm of h_s U; the next two functions read it
   float* dprojected;     // (B, T, P): gradient of h', zeros where nothing is computed; null without a
                          // projection, else the gradient of V is outs^T dprojected
   float* dh0;            // (B, P), null: not wanted
   float* dc0;            // (B, H), null: not wanted
   float* dpeephole;      // (3, H), null: not wanted
-  float* dz_x;           // (B, T, 4H), zeros where nothing is computed; null without layer norm, as are
-  float* dnorm_gain;     // (4H)
+  float* dz_x;           // 4 H' T B: with layer norm the gradient of x W, else null, as are
+  float* dnorm_gain;     // (2, 4H)
   float* dnorm_cell;     // (2, H)
 
   // Gradients of the parameters and of the input, each a call of its own so that a caller who
-  // needs only one pays for one.
+  // needs only one pays for one. With layer norm `backward` writes dbias, the input's gradient takes
+  // dz_x as dz, and that of the weights takes both.
   float* dkernel;     // (D, 4H)
   float* drecurrent;  // (P, 4H)
   float* dbias;       // (4H), null: not wanted
@@ -120,13 +120,13 @@ struct longshort_lstm {
 };
 
 // Reads the inputs; writes hs, h_last, c_last, gates, cells. gates and cells: both or neither;
-// with them hs, and outs, normed and statistics where the layer has them, must be there too.
+// with them hs, and outs, products and statistics where the layer has them, must be there too.
 LONGSHORT_API const char* longshort_lstm_forward(const struct longshort_lstm*, int count);
 // Reads recurrent, mask, c0, h_dropout, peephole, projection, norm_gain, norm_cell, noise, gates,
-// cells, normed, statistics, dhs, dh_last, dc_last; writes dz, dprojected, dh0, dc0, dpeephole, dz_x,
-// dnorm_gain, dnorm_cell.
+// cells, products, statistics, dhs, dh_last, dc_last; writes dz, dprojected, dh0, dc0, dpeephole, dz_x,
+// dnorm_gain, dnorm_cell, and dbias with layer norm.
 LONGSHORT_API const char* longshort_lstm_backward(const struct longshort_lstm*, int count);
-// Reads x, mask, h0, hs, dz, the dropouts; writes dkernel, drecurrent, dbias.
+// Reads x, mask, h0, hs, dz, dz_x, the dropouts; writes dkernel, drecurrent, dbias.
 LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_lstm*, int count);
 // Reads kernel, mask, dz, x_dropout; writes dx.
 LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*, int count);

@@ -26,7 +26,7 @@ template <int R, int N>
 __attribute__((noinline)) void project_tile(const float* left, int64_t stride, int64_t depth,
                                             const float* packed, float* out) {
   Tile<R, N> tile = {};
-  multiply<false>(tile, left_at<R>(left, stride, 1, 0), packed, depth);
+  multiply(tile, left_at<R>(left, stride, 1), packed, depth);
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) store(out + (r * N + n) * kBlock, tile.sum[r][n]);
 }
@@ -53,7 +53,7 @@ __attribute__((noinline)) inline void keep_projected(const ForwardStep& step, Ra
                                                      int64_t stride) {
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     const StateForward state(step, places.begin, block);
-    const Zoneout zoneout(step.a, step.s, block);
+    const Zoneout zoneout(step.a, step.noise, block);
     for (int64_t r = 0; r < places.size(); ++r) {
       const int64_t row = step.scratch.steps.row[places.begin + r];
       const Vector h = zoneout.state(Noise::kZoneoutH, row, load(state.previous + r * state.width),

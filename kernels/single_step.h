@@ -38,8 +38,8 @@ inline void run_step(const longshort_step& a) {
       Tile<R, 4> z;
       for (int r = 0; r < R; ++r)
         for (int g = 0; g < 4; ++g) z.sum[r][g] = load(bias + g * kBlock);
-      multiply<false>(z, left_at<R>(a.x + row * D, D, 1, 0), weights, D);
-      multiply<false>(z, left_at<R>(a.h + row * H, H, 1, 0), weights + D * kTile, H);
+      multiply(z, left_at<R>(a.x + row * D, D, 1), weights, D);
+      multiply(z, left_at<R>(a.h + row * H, H, 1), weights + D * kTile, H);
       for (int r = 0; r < R; ++r) {
         float* cell = a.c + (row + r) * H + unit;
         const Cell made = make_cell(z.sum[r], load_n(cell, width));

@@ -23,29 +23,27 @@ struct Tile {
   Vector sum[R][N];
 };
 
-// The left factor of a tile: element (r, k) of gate g is at row[r][g * gate + k * step].
+// The left factor of a tile: element (r, k) is at row[r][k * step].
 template <int R>
 struct Left {
   const float* row[R];
-  int64_t step, gate;
+  int64_t step;
 };
 // Rows at equal distances.
 template <int R>
-LONGSHORT_INLINE Left<R> left_at(const float* data, int64_t stride, int64_t step, int64_t gate) {
+LONGSHORT_INLINE Left<R> left_at(const float* data, int64_t stride, int64_t step) {
   Left<R> left;
   for (int r = 0; r < R; ++r) left.row[r] = data + r * stride;
   left.step = step;
-  left.gate = gate;
   return left;
 }
 
 // sum[r][n] += left(r, k) * right[(k * N + n) * kLanes + lane], over k = 0..depth-1.
-// Gated: column block n is gate n and takes the left factor of its own gate.
 //
 // A right factor is loaded once, kept from the compiler that would read it from memory for each row:
 // loads, not products, would then be the limit of a tile of two rows. That and two k a turn took such
 // a tile from 1.85 to 1.4 ns a k with AVX2, and one of three from 2.1 to 1.95.
-template <bool Gated, int R, int N>
+template <int R, int N>
 LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* right, int64_t depth) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
@@ -56,10 +54,7 @@ LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* righ
     for (int n = 0; n < N; ++n) {
       const Vector b = in_register(load(right + (k * N + n) * kBlock));
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-        if (Gated && n > 0) a[r] = splat(left.row[r][k * left.step + n * left.gate]);
-        tile.sum[r][n] = mul_add(a[r], b, tile.sum[r][n]);
-      }
+      for (int r = 0; r < R; ++r) tile.sum[r][n] = mul_add(a[r], b, tile.sum[r][n]);
     }
   }
 }
@@ -136,6 +131,23 @@ inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64
   for (int64_t k = 0; k < depth; ++k, out += kTile) {
     for (int64_t g = 0; g < kGates; ++g)
       store(out + g * kBlock, load_n(weights + (k * kGates + g) * units + first, width));
+  }
+}
+
+// The same for per-gate factors on the left: out of (gates, depth, count, kLanes), for column blocks
+// `block` .. `block` + count - 1 of which `weights` are `depth` rows from row `from` on, a tile takes one
+// gate of several blocks, and its left factor is one gate's. With the four gates of one block it would
+// need a broadcast for each product: 16 loads for 12 of them, in a tile of three rows.
+inline void pack_gates_apart(const float* weights, int64_t depth, int64_t units, int64_t block,
+                             int64_t count, int64_t from, int64_t all_depth, float* out) {
+  for (int64_t g = 0; g < kGates; ++g) {
+    for (int64_t k = 0; k < depth; ++k) {
+      for (int64_t n = 0; n < count; ++n) {
+        const int64_t unit = (block + n) * kBlock;
+        store(out + ((g * all_depth + from + k) * count + n) * kBlock,
+              load_n(weights + (k * kGates + g) * units + unit, units - unit));
+      }
+    }
   }
 }
 

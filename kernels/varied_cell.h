@@ -9,15 +9,15 @@
 namespace {
 
 inline bool varied(const longshort_lstm& a) {
-  return a.projection || a.z_x || a.norm_gain || a.coupled || a.activation || a.recurrent_activation || a.cell_clip != 0 || a.peephole ||
+  return a.projection || a.norm_gain || a.coupled || a.activation || a.recurrent_activation || a.cell_clip != 0 || a.peephole ||
          a.zoneout_h != 0 || a.zoneout_c != 0 || (a.noise && a.update_dropout != 0);
 }
 
 // How the states of one step, of one block, stay what they were.
 class Zoneout {
  public:
-  Zoneout(const longshort_lstm& a, int64_t s, int64_t block)
-      : a_(a), noise_(a, s), unit_(block * kBlock) {}
+  Zoneout(const longshort_lstm& a, const Noise& noise, int64_t block)
+      : a_(a), noise_(noise), unit_(block * kBlock) {}
   // How much of a state stays.
   Vector stays(Noise::Stream stream, int64_t row) const {
     const float rate = static_cast<float>(stream == Noise::kZoneoutH ? a_.zoneout_h : a_.zoneout_c);
@@ -37,15 +37,15 @@ class Zoneout {
 
  private:
   const longshort_lstm& a_;
-  const Noise noise_;
+  const Noise& noise_;  // of the step
   const int64_t unit_;
 };
 
 // The cell: what is the same for all rows at one step, for one block of units.
 class VariedCell {
  public:
-  VariedCell(const longshort_lstm& a, int64_t s, int64_t block)
-      : a_(a), noise_(a, s, block) {
+  VariedCell(const longshort_lstm& a, const Noise& noise, int64_t block)
+      : a_(a), noise_(a, noise, block) {
     const int64_t H = a.units, unit = block * kBlock;
     for (int n = 0; n < 3; ++n)
       peephole_[n] = a.peephole ? load_n(a.peephole + n * H + unit, H - unit) : Vector{};

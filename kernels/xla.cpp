@@ -3,7 +3,7 @@
 // A call is of N = 1 or 2 directions with the same mask; what belongs to one direction has a leading
 // axis N (x may do without: then all read the same), and hs is (B, T, N, P): the two outputs side
 // by side, as Bidirectional joins them. Of two directions the second is the reverse one; of one,
-// `reverse` says. With layer norm x is z_x, (.., B, T, 4H).
+// `reverse` says.
 #include "lstm.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -18,7 +18,7 @@ using FloatsOut = ffi::Result<Floats>;
 
 // The constants of a call, as `struct longshort_lstm` has them.
 struct Settings {
-  bool reverse, bfloat16, layer_norm, coupled;
+  bool reverse, bfloat16, coupled;
   int64_t activation, recurrent_activation;
   double cell_clip, zoneout_h, zoneout_c, update_dropout;
 };
@@ -27,8 +27,7 @@ struct Settings {
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(
     Settings, ::xla::ffi::StructMember<bool>("reverse"),
-    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("layer_norm"),
-    ::xla::ffi::StructMember<bool>("coupled"),
+    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("coupled"),
     ::xla::ffi::StructMember<int64_t>("activation"),
     ::xla::ffi::StructMember<int64_t>("recurrent_activation"),
     ::xla::ffi::StructMember<double>("cell_clip"), ::xla::ffi::StructMember<double>("zoneout_h"),
@@ -45,10 +44,6 @@ class Call {
   Call(const Floats& x, const Floats& recurrent, const Settings& settings)
       : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, settings) {
     fits_ = fits_ && x.dimensions().size() == 3 + from(x);
-    if (!settings.layer_norm) return;
-    fits_ = fits_ && D == 4 * H;
-    D = 0;
-    for (longshort_lstm& a : layers_) a.features = 0;
   }
   Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent,
        const Settings& settings)
@@ -91,12 +86,10 @@ class Call {
     give(field, buffer, size, size);
   }
   void give_x(const Floats& x) {
-    const auto field = D ? &longshort_lstm::x : &longshort_lstm::z_x;
-    const int64_t size = B * T * (D ? D : 4 * H);
     if (from(x)) {
-      give(field, x, size);
+      give(&longshort_lstm::x, x, B * T * D);
     } else {
-      share(field, x, size);
+      share(&longshort_lstm::x, x, B * T * D);
     }
   }
   // One array that all layers read.
@@ -155,7 +148,7 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
                    Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole,
                    Floats projection, Floats norm_gain, Floats norm_cell, Words noise,
                    FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
-                   FloatsOut cells, FloatsOut normed, FloatsOut statistics, FloatsOut outs,
+                   FloatsOut cells, FloatsOut products, FloatsOut statistics, FloatsOut outs,
                    FloatsOut i, FloatsOut f, FloatsOut g, FloatsOut o, FloatsOut c,
                    Settings settings) {
   Call call(x, recurrent, settings);
@@ -170,7 +163,7 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
   call.give(&longshort_lstm::projection, projection, call.H * call.P);
-  call.give(&longshort_lstm::norm_gain, norm_gain, 4 * call.H);
+  call.give(&longshort_lstm::norm_gain, norm_gain, 8 * call.H);
   call.give(&longshort_lstm::norm_cell, norm_cell, 2 * call.H);
   call.give(&longshort_lstm::noise, noise, 3);
   call.join(&longshort_lstm::hs, hs);
@@ -178,8 +171,8 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::c_last, c_last, call.B * call.H);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
-  call.give(&longshort_lstm::normed, normed, call.gates);
-  call.give(&longshort_lstm::statistics, statistics, 3 * call.B * call.T);
+  call.give(&longshort_lstm::products, products, 2 * call.gates);
+  call.give(&longshort_lstm::statistics, statistics, 6 * call.B * call.T);
   call.give(&longshort_lstm::outs, outs, call.B * call.T * call.H);
   call.give(&longshort_lstm::trace_i, i, call.B * call.T * call.H);
   call.give(&longshort_lstm::trace_f, f, call.B * call.T * call.H);
@@ -191,10 +184,10 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
 
 ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
                     Floats peephole, Floats projection, Floats norm_gain, Floats norm_cell,
-                    Words noise, Floats gates, Floats cells, Floats normed, Floats statistics,
+                    Words noise, Floats gates, Floats cells, Floats products, Floats statistics,
                     Floats dhs, Floats dh_last, Floats dc_last, FloatsOut dz, FloatsOut dprojected,
                     FloatsOut dh0, FloatsOut dc0, FloatsOut dpeephole, FloatsOut dz_x,
-                    FloatsOut dnorm_gain, FloatsOut dnorm_cell, Settings settings) {
+                    FloatsOut dnorm_gain, FloatsOut dnorm_cell, FloatsOut dbias, Settings settings) {
   Call call(x, recurrent, settings);
   call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
@@ -202,13 +195,13 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
   call.give(&longshort_lstm::projection, projection, call.H * call.P);
-  call.give(&longshort_lstm::norm_gain, norm_gain, 4 * call.H);
+  call.give(&longshort_lstm::norm_gain, norm_gain, 8 * call.H);
   call.give(&longshort_lstm::norm_cell, norm_cell, 2 * call.H);
   call.give(&longshort_lstm::noise, noise, 3);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
-  call.give(&longshort_lstm::normed, normed, call.gates);
-  call.give(&longshort_lstm::statistics, statistics, 3 * call.B * call.T);
+  call.give(&longshort_lstm::products, products, 2 * call.gates);
+  call.give(&longshort_lstm::statistics, statistics, 6 * call.B * call.T);
   call.join(&longshort_lstm::dhs, dhs);
   call.give(&longshort_lstm::dh_last, dh_last, call.B * call.P);
   call.give(&longshort_lstm::dc_last, dc_last, call.B * call.H);
@@ -217,15 +210,16 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
   call.give(&longshort_lstm::dh0, dh0, call.B * call.P);
   call.give(&longshort_lstm::dc0, dc0, call.B * call.H);
   call.give(&longshort_lstm::dpeephole, dpeephole, 3 * call.H);
-  call.give(&longshort_lstm::dz_x, dz_x, call.B * call.T * 4 * call.H);
-  call.give(&longshort_lstm::dnorm_gain, dnorm_gain, 4 * call.H);
+  call.give(&longshort_lstm::dz_x, dz_x, call.gates);
+  call.give(&longshort_lstm::dnorm_gain, dnorm_gain, 8 * call.H);
   call.give(&longshort_lstm::dnorm_cell, dnorm_cell, 2 * call.H);
+  call.give(&longshort_lstm::dbias, dbias, 4 * call.H);
   return call.run(longshort_lstm_backward);
 }
 
 ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Floats h_dropout,
-                           Floats hs, Floats dz, FloatsOut dkernel, FloatsOut drecurrent,
-                           FloatsOut dbias, Settings settings) {
+                           Floats hs, Floats dz, Floats dz_x, FloatsOut dkernel,
+                           FloatsOut drecurrent, FloatsOut dbias, Settings settings) {
   Call call(x, *drecurrent, settings);
   call.give_x(x);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
@@ -234,6 +228,7 @@ ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Fl
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.join(&longshort_lstm::hs, hs);
   call.give(&longshort_lstm::dz, dz, call.gates);
+  call.give(&longshort_lstm::dz_x, dz_x, call.gates);
   call.give(&longshort_lstm::dkernel, dkernel, call.D * 4 * call.H);
   call.give(&longshort_lstm::drecurrent, drecurrent, call.P * 4 * call.H);
   call.give(&longshort_lstm::dbias, dbias, 4 * call.H);
@@ -283,7 +278,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Ret<Floats>()   // c_last
                                   .Ret<Floats>()   // gates
                                   .Ret<Floats>()   // cells
-                                  .Ret<Floats>()   // normed
+                                  .Ret<Floats>()   // products
                                   .Ret<Floats>()   // statistics
                                   .Ret<Floats>()   // outs
                                   .Ret<Floats>()   // i
@@ -307,7 +302,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Arg<Words>()    // noise
                                   .Arg<Floats>()   // gates
                                   .Arg<Floats>()   // cells
-                                  .Arg<Floats>()   // normed
+                                  .Arg<Floats>()   // products
                                   .Arg<Floats>()   // statistics
                                   .Arg<Floats>()   // dhs
                                   .Arg<Floats>()   // dh_last
@@ -320,6 +315,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                                   .Ret<Floats>()   // dz_x
                                   .Ret<Floats>()   // dnorm_gain
                                   .Ret<Floats>()   // dnorm_cell
+                                  .Ret<Floats>()   // dbias
                                   .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
@@ -331,6 +327,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                                   .Arg<Floats>()   // h_dropout
                                   .Arg<Floats>()   // hs
                                   .Arg<Floats>()   // dz
+                                  .Arg<Floats>()   // dz_x
                                   .Ret<Floats>()   // dkernel
                                   .Ret<Floats>()   // drecurrent
                                   .Ret<Floats>()   // dbias

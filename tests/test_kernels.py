@@ -135,9 +135,10 @@ def test_padding(isa, sizes, kind, reverse):
 
 
 @pytest.mark.parametrize("kind", ["right", "left"])
-def test_padding_with_dropout(isa, kind):
+@pytest.mark.parametrize("sizes", [(9, 8, 5, 20), (3, 600, 2, 3)])  # 600: more steps than one panel
+def test_padding_with_dropout(isa, kind, sizes):
     rng = np.random.default_rng(5)
-    inputs = make_inputs(rng, 9, 8, 5, 20, mask=kind, dropout="both")
+    inputs = make_inputs(rng, *sizes, mask=kind, dropout="both")
     assert_matches(inputs, arriving(rng, inputs))
 
 

@@ -17,8 +17,6 @@ from longshort._errors import KernelError
 from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
 
-NORM_EPSILON = 1e-5  # kNormEpsilon of kernels/layer_norm.h
-
 Array = jax.Array
 Shape = tuple[int, ...]
 
@@ -29,7 +27,7 @@ class Arguments(NamedTuple):
     N directions over the same mask run side by side: 1, or 2 of which the second is the reverse.
     """
 
-    x: Array  # (B, T, D), or (N, B, T, D); with layer norm `_norm_inputs`, 4H wide
+    x: Array  # (B, T, D), or (N, B, T, D)
     kernel: Array  # (N, D, 4H)
     recurrent_kernel: Array  # (N, P, 4H); P is H without a projection
     bias: Array  # (N, 4H)
@@ -40,7 +38,7 @@ class Arguments(NamedTuple):
     h_dropout: Array  # (N, 4, B, P)
     peephole: Array  # (N, 3, H)
     projection: Array  # (N, H, P)
-    norm_gain: Array  # (N, 4H), of h
+    norm_gain: Array  # (N, 2, 4H), of x W and of h U
     norm_cell: Array  # (N, 2, H)
     noise: Array  # (N, 3) uint32: the key's two words, and the steps before this call
 
@@ -59,8 +57,8 @@ class Saved(NamedTuple):
 
     gates: Any  # (N, 4 H' B T)
     cells: Any  # (N, H' B T)
-    normed: Any  # as the gates
-    statistics: Any  # (N, B T, 3)
+    products: Any  # (N, 8 H' B T)
+    statistics: Any  # (N, B T, 6)
     outs: Any  # (N, B, T, H)
 
 
@@ -73,7 +71,6 @@ class Options(NamedTuple):
     reverse: bool  # of a single direction
     sequences: bool  # whether h of every step is wanted
     bfloat16: bool  # whether the factors of all products are rounded
-    layer_norm: bool
     variant: tuple[tuple[str, Any], ...]  # `_library.settings`
 
 
@@ -98,7 +95,7 @@ def _ffi_call(
     # XLA's attributes have a type: Python's int and float would not say which.
     types = {int: np.int64, float: np.float64, bool: bool}
     variant = {word: types[type(value)](value) for word, value in options.variant}
-    words = {name: getattr(options, name) for name in ("reverse", "bfloat16", "layer_norm")}
+    words = {name: getattr(options, name) for name in ("reverse", "bfloat16")}
     return call(*args, **words, **variant)
 
 
@@ -125,22 +122,24 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
         (N, B, P),
         (N, B, H),
         args.peephole.shape,
-        args.x.shape if options.layer_norm else (0,),
+        saved.gates.shape if args.norm_gain.size else (0,),
         args.norm_gain.shape,
         args.norm_cell.shape,
+        (N, 4 * H) if args.norm_gain.size else (0,),
     )
     own = (args.peephole, args.projection, args.norm_gain, args.norm_cell, args.noise)
-    kept = (saved.gates, saved.cells, saved.normed, saved.statistics)
+    kept = (saved.gates, saved.cells, saved.products, saved.statistics)
     given = (args.x, args.recurrent_kernel, args.mask, args.c0, args.h_dropout)
     return _ffi_call("backward", results, options, *given, *own, *kept, *arriving)
 
 
 @_no_derivative
-def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array) -> Any:
+def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array, dz_x: Array) -> Any:
     N, _, _, H, _ = args.sizes()
-    results = _float32(args.kernel.shape, args.recurrent_kernel.shape, (N, 4 * H))
+    bias = (0,) if dz_x.size else (N, 4 * H)
+    results = _float32(args.kernel.shape, args.recurrent_kernel.shape, bias)
     given = (args.x, args.mask, args.h0, args.x_dropout, args.h_dropout)
-    return _ffi_call("weight_gradient", results, options, *given, hs, dz)
+    return _ffi_call("weight_gradient", results, options, *given, hs, dz, dz_x)
 
 
 @_no_derivative
@@ -163,8 +162,8 @@ def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
     gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H))
     saved = Saved(gates, cells, *NOTHING_SAVED[2:])
-    if options.layer_norm:
-        saved = saved._replace(normed=gates, statistics=(N, B * T, 3))
+    if args.norm_gain.size:
+        saved = saved._replace(products=(N, 2 * gates[1]), statistics=(N, B * T, 6))
     if args.projection.size:
         saved = saved._replace(outs=(N, B, T, H))
     return _run(args, options, (B, T, N, P), saved)[:-5]
@@ -186,15 +185,17 @@ def _lstm_forward(args: Arguments, options: Options) -> tuple[Any, Any]:
 
 def _lstm_backward(options: Options, kept: Any, arriving: Any) -> tuple[Arguments]:
     args, hs, saved = kept
-    dz, dprojected, dh0, dc0, dpeephole, dz_x, dnorm_gain, dnorm_cell = _backward(
+    dz, dprojected, dh0, dc0, dpeephole, dz_x, dnorm_gain, dnorm_cell, of_norm = _backward(
         options, args, saved, *arriving
     )
-    dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz)
+    dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz, dz_x)
+    if args.norm_gain.size:
+        dbias = of_norm
     dprojection = args.projection  # none
     if dprojection.size:
         dprojection = jnp.einsum("nbth,nbtp->nhp", saved.outs, dprojected)
     gradients = Arguments(
-        dz_x if options.layer_norm else _input_gradient(options, args, dz),
+        _input_gradient(options, args, dz_x if args.norm_gain.size else dz),
         dkernel,
         drecurrent,
         dbias if args.bias.size else jnp.zeros_like(args.bias),
@@ -265,33 +266,6 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     return hs, *state
 
 
-def _norm_inputs(x: Array, kernel: Array, bias: Array, gain: Array, x_dropout: Array) -> Array:
-    """norm(x W) + b, which needs no loop over time and is XLA's: shape (B, T, G H), or (N, ...).
-
-    Args:
-        x: Shape (B, T, D), or (N, B, T, D).
-        kernel: Shape (N, D, G H).
-        bias: Shape (N, G H), or with zero elements.
-        gain: Shape (N, G H).
-        x_dropout: Shape (N, G, B, D), or with zero elements.
-    """
-    N, D, _ = kernel.shape
-    all_x = x if x.ndim == 4 else x[None]
-    if x_dropout.size:
-        G = x_dropout.shape[1]
-        columns = kernel.reshape(N, D, G, -1)
-        z = jnp.stack(
-            [(all_x * x_dropout[:, g, :, None]) @ columns[:, None, :, g] for g in range(G)], -2
-        )
-        z = z.reshape(*z.shape[:-2], -1)
-    else:
-        z = all_x @ kernel[:, None]
-    mean, variance = z.mean(-1, keepdims=True), z.var(-1, keepdims=True)
-    z = (z - mean) * jax.lax.rsqrt(variance + NORM_EPSILON) * gain[:, None, None]
-    z = z + bias[:, None, None] if bias.size else z
-    return z[0] if N == 1 else z
-
-
 def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Arguments, Options]:
     """What the kernels take for one direction, or for two with the same mask."""
     register()
@@ -302,7 +276,6 @@ def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Argum
         reverse=bool(alone and alone.reverse),
         sequences=sequences,
         bfloat16=first.bfloat16,
-        layer_norm=first.norm_gains is not None,
         variant=variant,
     )
 
@@ -326,26 +299,19 @@ def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Argum
     if noise.size:
         before = [jnp.asarray(inputs.first_step, jnp.uint32) for inputs in directions]
         noise = jnp.concatenate([noise, jnp.stack(before)[:, None]], 1)
-    x, kernel, bias = given("x", 3), given("kernel", 3), given("bias", 2)
-    x_dropout, gains = given("x_dropout", 4), given("norm_gains", 3)
-    gain = jnp.zeros((0, 0), jnp.float32)
-    if options.layer_norm:
-        x = _norm_inputs(x, kernel, bias, gains[:, 0], x_dropout[:, 4 - first.gates :])
-        kernel, bias, x_dropout = kernel[:, :0], bias[:0], x_dropout[:0]
-        x, gain = with_gate_i(x), gains[:, 1]
     args = Arguments(
-        x,
-        with_gate_i(kernel),
+        given("x", 3),
+        with_gate_i(given("kernel", 3)),
         with_gate_i(given("recurrent_kernel", 3)),
-        with_gate_i(bias),
+        with_gate_i(given("bias", 2)),
         given("mask", 2, jnp.bool_),
         given("h0", 3),
         given("c0", 3),
-        x_dropout,
+        given("x_dropout", 4),
         given("h_dropout", 4),
         with_gate_i(given("peephole", 3), axis=1, blocks=2),
         given("projection", 3),
-        with_gate_i(gain),
+        with_gate_i(given("norm_gains", 3)),
         given("norm_cell", 3),
         noise,
     )

@@ -23,7 +23,6 @@ import numpy as np
 
 from longshort._errors import KernelError
 from longshort.ops._cpus import cgroup_limit
-from longshort.ops._input_norm import InputNorm
 from longshort.ops._inputs import LSTMInputs
 
 UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels/lstm.h
@@ -31,8 +30,8 @@ UNIT_BLOCK = 16  # `gates` and `cells` are for units rounded up to this; kernels
 _NAMES = ("liblongshort_kernels.so", "liblongshort_kernels.dylib")
 _DIMENSIONS = ("batch", "time", "features", "units", "outputs")
 _POINTERS = (
-    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection z_x "
-    "norm_gain norm_cell noise hs h_last c_last gates cells normed statistics outs "
+    "x kernel recurrent bias mask h0 c0 x_dropout h_dropout peephole projection "
+    "norm_gain norm_cell noise hs h_last c_last gates cells products statistics outs "
     "trace_i trace_f trace_g trace_o trace_c dhs dh_last dc_last dz dprojected dh0 dc0 dpeephole "
     "dz_x dnorm_gain dnorm_cell dkernel drecurrent dbias dx"
 ).split()
@@ -182,15 +181,10 @@ def settings(inputs: LSTMInputs) -> dict[str, Any]:
 
 def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
     """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
-    names = ("h0", "c0", "h_dropout", "peephole", "projection", "norm_cell")
+    names = "x kernel bias h0 c0 x_dropout h_dropout peephole projection norm_cell".split()
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
-    given["recurrent"] = inputs.recurrent_kernel
+    given |= {"recurrent": inputs.recurrent_kernel, "norm_gain": inputs.norm_gains}
     B, T, D = np.shape(inputs.x)
-    if inputs.norm_gains is None:
-        given |= {name: getattr(inputs, name) for name in ("x", "kernel", "bias", "x_dropout")}
-    else:
-        D = 0
-        given["norm_gain"] = inputs.norm_gains[1]
     kept = {k: np.ascontiguousarray(v, np.float32) for k, v in given.items() if v is not None}
     if inputs.mask is not None:
         kept["mask"] = np.ascontiguousarray(inputs.mask, np.bool_)
@@ -260,7 +254,6 @@ def lstm_forward(
     Raises:
         KernelError: The library is missing or refuses the call.
     """
-    z_x = None if inputs.norm_gains is None else InputNorm(inputs).value
     inputs = _with_gate_i(inputs)
     (B, T, _), P, H = np.shape(inputs.x), np.shape(inputs.recurrent_kernel)[0], inputs.units
     shapes: dict[str, Any] = {"hs": (B, T, P), "h_last": (B, P), "c_last": (B, H)}
@@ -268,12 +261,12 @@ def lstm_forward(
         shapes["gates"], shapes["cells"] = saved_sizes(B, T, H)
         if inputs.projection is not None:
             shapes["outs"] = (B, T, H)
-        if z_x is not None:
-            shapes |= {"normed": shapes["gates"], "statistics": (T, B, 3)}
+        if inputs.norm_gains is not None:
+            shapes |= {"products": 2 * shapes["gates"], "statistics": (T, B, 6)}
     elif trace:
         shapes |= {f"trace_{name}": (B, T, H) for name in "ifgoc"}
     out = _empty(**shapes)
-    _call("forward", inputs, z_x=z_x, **out)
+    _call("forward", inputs, **out)
     turned = ("hs", *(name for name in out if name.startswith("trace_")))
     out |= {name: _turned(inputs, out[name]) for name in turned}
     return {name.removeprefix("trace_"): value for name, value in out.items()}
@@ -287,7 +280,7 @@ def lstm_backward(
     dc_last: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The kernels' backward passes in NumPy; names and shapes as in the reference."""
-    caller, inputs = inputs, _with_gate_i(inputs)
+    inputs = _with_gate_i(inputs)
     (B, T, D), P, H = np.shape(inputs.x), np.shape(inputs.recurrent_kernel)[0], inputs.units
     given = {"dhs": _turned(inputs, dhs), "dh_last": dh_last, "dc_last": dc_last}
     arriving = {
@@ -301,28 +294,25 @@ def lstm_backward(
         shapes["dprojected"] = (B, T, P)
     normed = inputs.norm_gains is not None
     if normed:
-        shapes |= {"dz_x": (B, T, 4 * H), "dnorm_gain": (4 * H,), "dnorm_cell": (2, H)}
-    names = ("gates", "cells", "normed", "statistics")
+        shapes |= {"dz_x": shapes["dz"], "dnorm_gain": (2, 4 * H), "dnorm_cell": (2, H)}
+        shapes["dbias"] = 4 * H
+    names = ("gates", "cells", "products", "statistics")
     saved = {name: outputs[name] for name in names if name in outputs}
     made = _empty(**shapes)
     _call("backward", inputs, **saved, **arriving, **made)
-    dz = made["dz"]
-    weights = _empty(drecurrent=(P, 4 * H))
+    dz = {name: made[name] for name in ("dz", "dz_x") if name in made}
+    weights, dx = _empty(dkernel=(D, 4 * H), drecurrent=(P, 4 * H)), np.empty((B, T, D), np.float32)
     if not normed:
-        weights |= _empty(dkernel=(D, 4 * H), dbias=4 * H)
-    _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
+        weights["dbias"] = made["dbias"] = np.empty(4 * H, np.float32)
+    _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), **dz, **weights)
+    _call("input_gradient", inputs, dz=dz["dz_x" if normed else "dz"], dx=dx)
     first = H if inputs.coupled else 0  # the columns of the gate i are not the caller's
-    gradients = {"h0": made["dh0"], "c0": made["dc0"]}
+    gradients = {"x": dx, "h0": made["dh0"], "c0": made["dc0"], "bias": made["dbias"][first:]}
+    gradients["kernel"] = weights["dkernel"][:, first:]
     gradients["recurrent_kernel"] = weights["drecurrent"][:, first:]
     if normed:
-        part = InputNorm(caller).backward(made["dz_x"][..., first:])
-        dgains = np.stack([part.pop("gain"), made["dnorm_gain"][first:]])
-        gradients |= part | {"norm_gains": dgains, "norm_cell": made["dnorm_cell"]}
-    else:
-        dx = np.empty((B, T, D), np.float32)
-        _call("input_gradient", inputs, dz=dz, dx=dx)
-        gradients |= {"x": dx, "kernel": weights["dkernel"][:, first:]}
-        gradients["bias"] = weights["dbias"][first:]
+        gradients["norm_gains"] = made["dnorm_gain"][:, first:]
+        gradients["norm_cell"] = made["dnorm_cell"]
     if "dpeephole" in made:
         gradients["peephole"] = made["dpeephole"][1 if inputs.coupled else 0 :]
     if "dprojected" in made:
