@@ -1,5 +1,6 @@
 // Backward through time: dh = dz U^T in a register tile, the cell's derivative behind it.
 #pragma once
+#include "cells_backward.h"
 #include "layer_norm_backward.h"
 #include "projection.h"
 #include "shares.h"
@@ -25,7 +26,7 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
                          int64_t place, int64_t block) {
   const Vector dh = load(scratch.dh_at(a, place, block));
   if (scratch.varied) {
-    varied_state_backward(a, scratch, s, place, block, dh);
+    other_backward(a, scratch, s, place, block, dh);
   } else {
     cell_backward(a, scratch, s, place, block, dh);
   }
@@ -42,7 +43,7 @@ LONGSHORT_INLINE void pass_backward(const longshort_lstm& a, const BackwardScrat
   if (leaves) {
     store(kept, dh);
   } else if (Varied) {
-    varied_state_backward(a, scratch, s, place, block, dh);
+    other_backward(a, scratch, s, place, block, dh);
   } else {
     cell_backward(a, scratch, s, place, block, dh);
   }
@@ -166,8 +167,13 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
     }
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, H - unit) : Vector{};
-      store(scratch.dc_at(a, place, block), dc);
+      for (int64_t state = 0; state < states_of(a); ++state) {
+        const float* last = a.dc_last + (state * B + row) * H + unit;
+        const Vector dc = a.dc_last ? load_n(last, H - unit) : Vector{};
+        store(scratch.dc_at(a, place, block, state), dc);
+      }
+      if (a.cell == LONGSHORT_SLSTM)
+        slstm_add_to_m(a, scratch, scratch.steps.end[place], place, block, -1.0f);
       for (int64_t n = 0; n < scratch.num_sums(a); ++n)
         store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
     }
@@ -202,7 +208,11 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
     }
     for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      store_n(a.dc0 + row * H + unit, load(scratch.dc_at(a, place, block)), H - unit);
+      if (a.cell == LONGSHORT_SLSTM)
+        slstm_add_to_m(a, scratch, scratch.steps.begin[place], place, block, 1.0f);
+      for (int64_t state = 0; state < states_of(a); ++state)
+        store_n(a.dc0 + (state * B + row) * H + unit, load(scratch.dc_at(a, place, block, state)),
+                H - unit);
     }
   }
 }

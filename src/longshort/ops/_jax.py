@@ -26,7 +26,8 @@ Shape = tuple[int, ...]
 class Arguments(NamedTuple):
     """What the kernels take, float32 (mask: bool); an absent array has zero elements.
 
-    N directions over the same mask run side by side: 1, or 2 of which the second is the reverse.
+    N layers over the same mask run side by side: 1, 2 directions of which the second is the
+    reverse, or the heads of an sLSTM.
     """
 
     x: Array  # (B, T, D), or (N, B, T, D); with layer norm `_norm_inputs`, 4H wide
@@ -35,7 +36,7 @@ class Arguments(NamedTuple):
     bias: Array  # (N, 4H)
     mask: Array  # (B, T)
     h0: Array  # (N, B, P)
-    c0: Array  # (N, B, H)
+    c0: Array  # (N, B, H); of the sLSTM c, n, m: (N, 3, B, H)
     x_dropout: Array  # (N, 4, B, D)
     h_dropout: Array  # (N, 4, B, P)
     peephole: Array  # (N, 3, H)
@@ -58,7 +59,7 @@ class Saved(NamedTuple):
     """
 
     gates: Any  # (N, 4 H' B T)
-    cells: Any  # (N, H' B T)
+    cells: Any  # (N, H' B T), of the sLSTM three times that
     normed: Any  # as the gates
     statistics: Any  # (N, B T, 3)
     outs: Any  # (N, B, T, H)
@@ -75,6 +76,11 @@ class Options(NamedTuple):
     bfloat16: bool  # whether the factors of all products are rounded
     layer_norm: bool
     variant: tuple[tuple[str, Any], ...]  # `_library.settings`
+
+    def cell_state(self, N: int, B: int, H: int) -> Shape:
+        """The shape of c, and of what the cell has beside it."""
+        states = _library.STATES[dict(self.variant)["cell"]]
+        return (N, B, H) if states == 1 else (N, states, B, H)
 
 
 @functools.cache
@@ -126,7 +132,7 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
         saved.gates.shape,
         (N, B, T, P) if args.projection.size else (0,),
         (N, B, P),
-        (N, B, H),
+        options.cell_state(N, B, H),
         args.peephole.shape,
         args.x.shape if options.layer_norm else (0,),
         args.norm_gain.shape,
@@ -157,13 +163,15 @@ def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
 def _run(args: Arguments, options: Options, hs: Shape, saved: Saved) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
     N, B, _, H, P = args.sizes()
-    return _ffi_call("forward", _float32(hs, (N, B, P), (N, B, H), *saved), options, *args)
+    results = _float32(hs, (N, B, P), options.cell_state(N, B, H), *saved)
+    return _ffi_call("forward", results, options, *args)
 
 
 @_no_second_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
-    gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H))
+    states = _library.STATES[dict(options.variant)["cell"]]
+    gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H, states))
     saved = Saved(gates, cells, *NOTHING_SAVED[2:])
     if options.layer_norm:
         saved = saved._replace(normed=gates, statistics=(N, B * T, 3))
@@ -294,15 +302,18 @@ def _norm_inputs(x: Array, kernel: Array, bias: Array, gain: Array, x_dropout: A
     return z[0] if N == 1 else z
 
 
-def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
+def run(
+    *directions: LSTMInputs, sequences: bool, recompute: bool = False, cell: str = "lstm"
+) -> list[Any]:
     """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
 
-    Two directions, a forward and a reverse one with the same mask, run side by side.
+    Two directions, a forward and a reverse one with the same mask, run side by side. Of another
+    cell than the LSTM, `directions` are the layers as they lie in the kernels' tile.
     """
     register()
     alone = directions[0] if len(directions) == 1 else None
     first = directions[0]
-    variant = tuple(_library.settings(first).items())
+    variant = tuple(_library.settings(first, cell).items())
     options = Options(
         reverse=bool(alone and alone.reverse),
         sequences=sequences,

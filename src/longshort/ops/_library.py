@@ -39,6 +39,8 @@ _POINTERS = (
 # What the kernels take, by their numbers in kernels/lstm.h.
 ACTIVATIONS = ("tanh", "relu", "softsign", "linear")
 RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
+CELLS = ("lstm", "gru", "slstm")
+STATES = (1, 1, 3)  # of each, beside h
 
 
 class _Call(ctypes.Structure):
@@ -48,6 +50,7 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
         ("bfloat16", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("cell", "exp_forget")),
         *((name, ctypes.c_int32) for name in ("coupled", "activation", "recurrent_activation")),
         ("cell_clip", ctypes.c_float),
         *((name, ctypes.c_double) for name in ("zoneout_h", "zoneout_c", "update_dropout")),
@@ -165,10 +168,12 @@ def set_num_threads(n: int) -> None:
         raise KernelError(f"set_num_threads({n}): {error.decode()}.")
 
 
-def settings(inputs: LSTMInputs) -> dict[str, Any]:
-    """The settings of the variant, as the kernels take them."""
+def settings(inputs: LSTMInputs, cell: str = "lstm", exp_forget: bool = False) -> dict[str, Any]:
+    """The settings of the variant, and which cell it is, as the kernels take them."""
     zoneout_h, zoneout_c = inputs.zoneout
     return {
+        "cell": CELLS.index(cell),
+        "exp_forget": bool(exp_forget),
         "coupled": bool(inputs.coupled),
         "activation": ACTIVATIONS.index(inputs.activation),
         "recurrent_activation": RECURRENT_ACTIVATIONS.index(inputs.recurrent_activation),
@@ -179,8 +184,18 @@ def settings(inputs: LSTMInputs) -> dict[str, Any]:
     }
 
 
-def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
-    """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
+def call(
+    function: str,
+    inputs: LSTMInputs,
+    cell: str = "lstm",
+    exp_forget: bool = False,
+    **arrays: np.ndarray | None,
+) -> None:
+    """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place).
+
+    Raises:
+        KernelError: The library is missing or refuses the call.
+    """
     names = ("h0", "c0", "h_dropout", "peephole", "projection", "norm_cell")
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given["recurrent"] = inputs.recurrent_kernel
@@ -197,19 +212,19 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
         kept["noise"] = np.array([*inputs.noise_key, inputs.first_step], np.uint32)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     outputs, units = kept["recurrent"].shape[0], inputs.units
-    call = _Call(B, T, D, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
-    for name, value in settings(inputs).items():
-        setattr(call, name, value)
+    layer = _Call(B, T, D, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
+    for name, value in settings(inputs, cell, exp_forget).items():
+        setattr(layer, name, value)
     for name, array in kept.items():
-        setattr(call, name, array.ctypes.data)
-    if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
+        setattr(layer, name, array.ctypes.data)
+    if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(layer), 1):
         raise KernelError(error.decode())
 
 
-def saved_sizes(batch: int, time: int, units: int) -> tuple[int, int]:
+def saved_sizes(batch: int, time: int, units: int, states: int = 1) -> tuple[int, int]:
     """Elements of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
     cells = -(-units // UNIT_BLOCK) * UNIT_BLOCK * time * batch
-    return 4 * cells, cells
+    return 4 * cells, states * cells
 
 
 def _with_gate_i(inputs: LSTMInputs) -> LSTMInputs:
@@ -265,7 +280,7 @@ def lstm_forward(inputs: LSTMInputs, *, training: bool = True) -> dict[str, np.n
         if z_x is not None:
             shapes |= {"normed": shapes["gates"], "statistics": (T, B, 3)}
     out = _empty(**shapes)
-    _call("forward", inputs, z_x=z_x, **out)
+    call("forward", inputs, z_x=z_x, **out)
     return out | {"hs": _turned(inputs, out["hs"])}
 
 
@@ -295,12 +310,12 @@ def lstm_backward(
     names = ("gates", "cells", "normed", "statistics")
     saved = {name: outputs[name] for name in names if name in outputs}
     made = _empty(**shapes)
-    _call("backward", inputs, **saved, **arriving, **made)
+    call("backward", inputs, **saved, **arriving, **made)
     dz = made["dz"]
     weights = _empty(drecurrent=(P, 4 * H))
     if not normed:
         weights |= _empty(dkernel=(D, 4 * H), dbias=4 * H)
-    _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
+    call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), dz=dz, **weights)
     first = H if inputs.coupled else 0  # the columns of the gate i are not the caller's
     gradients = {"h0": made["dh0"], "c0": made["dc0"]}
     gradients["recurrent_kernel"] = weights["drecurrent"][:, first:]
@@ -310,7 +325,7 @@ def lstm_backward(
         gradients |= part | {"norm_gains": dgains, "norm_cell": made["dnorm_cell"]}
     else:
         dx = np.empty((B, T, D), np.float32)
-        _call("input_gradient", inputs, dz=dz, dx=dx)
+        call("input_gradient", inputs, dz=dz, dx=dx)
         gradients |= {"x": dx, "kernel": weights["dkernel"][:, first:]}
         gradients["bias"] = weights["dbias"][first:]
     if "dpeephole" in made:
