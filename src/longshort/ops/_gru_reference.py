@@ -9,7 +9,6 @@ Axes: B batch, T time, D input features, H units. The columns lie in the order z
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike

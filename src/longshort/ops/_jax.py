@@ -16,6 +16,7 @@ import numpy as np
 from longshort._errors import KernelError
 from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
+from longshort.ops._slstm_inputs import SLSTMInputs
 
 NORM_EPSILON = 1e-5  # kNormEpsilon of kernels/layer_norm.h
 
@@ -114,8 +115,8 @@ def _no_second_derivative(function: Any) -> Any:
 
     def forward(options: Options, *args: Any) -> Any:
         raise KernelError(
-            "The fused LSTM has no second derivatives. Use longshort.ops.lstm(..., path='keras') "
-            "where you need them."
+            "The fused layers have no second derivatives. Use path='keras' of the function of "
+            "longshort.ops where you need them."
         )
 
     def backward(options: Options, saved: Any, arriving: Any) -> Any:
@@ -371,3 +372,51 @@ def run(
         own = hs[:, :, n] if sequences else hs
         results.append((jnp.flip(own, 1) if inputs.reverse and sequences else own, h[n], c[n]))
     return results
+
+
+def run_slstm(inputs: SLSTMInputs, sequences: bool) -> tuple[Array, tuple[Any, ...]]:
+    """`hs` (B, T, H) in its order of processing (empty unless `sequences`), and h, c, n, m (B, H).
+
+    The heads are layers over the same x that run side by side.
+    """
+    register()
+    heads = inputs.heads(jnp)
+    plain = LSTMInputs(inputs.x, heads["kernel"], heads["recurrent_kernel"])
+    exp_forget = inputs.forget_activation == "exp"
+    options = Options(
+        reverse=inputs.reverse,
+        sequences=sequences,
+        bfloat16=inputs.bfloat16,
+        layer_norm=False,
+        variant=tuple(_library.settings(plain, "slstm", exp_forget).items()),
+    )
+
+    def given(value: Any, rank: int, dtype: Any = jnp.float32) -> Array:
+        return jnp.zeros((0,) * rank, dtype) if value is None else jnp.asarray(value, dtype)
+
+    args = Arguments(
+        x=given(inputs.x, 3),
+        kernel=given(heads["kernel"], 3),
+        recurrent_kernel=given(heads["recurrent_kernel"], 3),
+        bias=given(heads["bias"], 2),
+        mask=given(inputs.mask, 2, jnp.bool_),
+        h0=given(heads["h0"], 3),
+        c0=given(heads["c0"], 4),
+        x_dropout=given(None, 4),
+        h_dropout=given(None, 4),
+        peephole=given(None, 3),
+        projection=given(None, 3),
+        norm_gain=given(None, 2),
+        norm_cell=given(None, 3),
+        noise=given(None, 2, jnp.uint32),
+    )
+    hs, h, states = lstm(args, options)
+
+    def joined(state: Array) -> Array:
+        """(N, B, H/N) -> (B, H)."""
+        return jnp.moveaxis(state, 0, 1).reshape(state.shape[1], -1)
+
+    if sequences:
+        hs = hs.reshape(*hs.shape[:2], -1)
+        hs = jnp.flip(hs, 1) if inputs.reverse else hs
+    return hs, tuple(joined(state) for state in (h, *jnp.moveaxis(states, 1, 0)))

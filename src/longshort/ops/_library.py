@@ -196,6 +196,24 @@ def call(
     Raises:
         KernelError: The library is missing or refuses the call.
     """
+    call_layers(function, [layer_of(inputs, cell, exp_forget, **arrays)])
+
+
+def call_layers(function: str, layers: list[tuple[_Call, Any]]) -> None:
+    """Call one kernel for several layers, side by side; see `layer_of`.
+
+    Raises:
+        KernelError: The library is missing or refuses the call.
+    """
+    calls = (_Call * len(layers))(*(layer for layer, _ in layers))
+    if error := getattr(required(), f"longshort_lstm_{function}")(calls, len(layers)):
+        raise KernelError(error.decode())
+
+
+def layer_of(
+    inputs: LSTMInputs, cell: str, exp_forget: bool = False, **arrays: np.ndarray | None
+) -> tuple[_Call, Any]:
+    """A layer of a call, and the arrays that must live as long; arguments as in `call`."""
     names = ("h0", "c0", "h_dropout", "peephole", "projection", "norm_cell")
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given["recurrent"] = inputs.recurrent_kernel
@@ -217,8 +235,7 @@ def call(
         setattr(layer, name, value)
     for name, array in kept.items():
         setattr(layer, name, array.ctypes.data)
-    if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(layer), 1):
-        raise KernelError(error.decode())
+    return layer, kept
 
 
 def saved_sizes(batch: int, time: int, units: int, states: int = 1) -> tuple[int, int]:
