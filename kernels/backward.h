@@ -1,5 +1,6 @@
 // Backward through time: dh = dz U^T in a register tile, the cell's derivative behind it.
 #pragma once
+#include "cells_backward.h"
 #include "layer_norm_backward.h"
 #include "projection.h"
 #include "shares.h"
@@ -25,7 +26,7 @@ inline void first_of_row(const longshort_lstm& a, const BackwardScratch& scratch
                          int64_t place, int64_t block) {
   const Vector dh = load(scratch.dh_at(a, place, block));
   if (scratch.varied) {
-    VariedBackward(a, scratch, Noise(a, s), s, block).state(place, dh);
+    other_backward(a, scratch, s, place, block, dh);
   } else {
     cell_backward(a, scratch, s, place, block, dh);
   }
@@ -63,6 +64,9 @@ __attribute__((noinline)) inline void pass_varied(const longshort_lstm& a,
   }
   const Noise noise(a, s);
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    for (int64_t place = places.begin; a.cell && place < places.end; ++place)
+      other_backward(a, scratch, s, place, block, dh_of(place, block));
+    if (a.cell) continue;
     const VariedBackward at(a, scratch, noise, s, block);
     for (int64_t place = places.begin; place < places.end; ++place)
       at.state(place, dh_of(place, block));
@@ -174,8 +178,13 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
     }
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      const Vector dc = a.dc_last ? load_n(a.dc_last + row * H + unit, H - unit) : Vector{};
-      store(scratch.dc_at(a, place, block), dc);
+      for (int64_t state = 0; state < states_of(a); ++state) {
+        const float* last = a.dc_last + (state * B + row) * H + unit;
+        const Vector dc = a.dc_last ? load_n(last, H - unit) : Vector{};
+        store(scratch.dc_at(a, place, block, state), dc);
+      }
+      if (a.cell == LONGSHORT_SLSTM)
+        slstm_add_to_m(a, scratch, scratch.steps.end[place], place, block, -1.0f);
       for (int64_t n = 0; n < scratch.num_sums(a); ++n)
         store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
     }
@@ -206,7 +215,11 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
     }
     for (int64_t block = blocks.cells.begin; a.dc0 && block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      store_n(a.dc0 + row * H + unit, load(scratch.dc_at(a, place, block)), H - unit);
+      if (a.cell == LONGSHORT_SLSTM)
+        slstm_add_to_m(a, scratch, scratch.steps.begin[place], place, block, 1.0f);
+      for (int64_t state = 0; state < states_of(a); ++state)
+        store_n(a.dc0 + (state * B + row) * H + unit, load(scratch.dc_at(a, place, block, state)),
+                H - unit);
     }
   }
 }

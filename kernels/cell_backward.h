@@ -13,7 +13,7 @@ struct BackwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
   float* weights;  // packed U^T, in float32 or in bfloat16
-  float* dc;       // (B, blocks kLanes) by places, the running gradient of c
+  float* dc;       // (S, B, blocks kLanes) by places, the running gradient of c and what is beside it
   float* dh;       // (B, width) by places, the gradient of h that passes a step unchanged; its width
                    // is P in whole blocks
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
@@ -32,7 +32,7 @@ struct BackwardScratch {
     Taker taker{data, 0};
     weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.outputs)))
                                     : transposed_size(a.outputs, a.units));
-    dc = taker.take(blocks * a.batch * kBlock);
+    dc = taker.take(states_of(a) * blocks * a.batch * kBlock);
     dh = taker.take(a.batch * width);
     rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
                                  : 2 * blocks * a.batch * kTile);
@@ -54,8 +54,8 @@ struct BackwardScratch {
     return reinterpret_cast<Bfloat16*>(rows) +
            (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
   }
-  float* dc_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return dc + (place * blocks_of(a.units) + block) * kBlock;
+  float* dc_at(const longshort_lstm& a, int64_t place, int64_t block, int64_t state = 0) const {
+    return dc + ((state * a.batch + place) * blocks_of(a.units) + block) * kBlock;
   }
   float* dh_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dh + (place * blocks_of(a.outputs) + block) * kBlock;
@@ -111,15 +111,17 @@ LONGSHORT_INLINE int64_t entry_of(const longshort_lstm& a, const BackwardScratch
   return block * scratch.steps.total(a) + scratch.steps.first[s] + place;
 }
 
-// c before step s of one place and block.
+// c before step s of one place and block, or another state of the cell.
 LONGSHORT_INLINE Vector cell_before(const longshort_lstm& a, const BackwardScratch& scratch,
-                                    int64_t s, int64_t place, int64_t block) {
+                                    int64_t s, int64_t place, int64_t block, int64_t state = 0) {
   const int64_t H = a.units, unit = block * kBlock;
   if (s > scratch.steps.begin[place]) {
     const int64_t before = scratch.steps.first[s - 1] + place;
-    return load(a.cells + (block * scratch.steps.total(a) + before) * kBlock);
+    return load(a.cells + state * longshort::saved_cells(a) +
+                (block * scratch.steps.total(a) + before) * kBlock);
   }
-  return a.c0 ? load_n(a.c0 + scratch.steps.row[place] * H + unit, H - unit) : Vector{};
+  if (!a.c0) return Vector{};
+  return load_n(a.c0 + (state * a.batch + scratch.steps.row[place]) * H + unit, H - unit);
 }
 
 // The gradient of h at step s for one place and block, with that of hs.

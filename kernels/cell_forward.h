@@ -36,7 +36,7 @@ struct ForwardScratch {
   float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded; else with dropout of x or
                    // h (4, D + P, count, kLanes) for each `count` blocks of for_blocks
   float* bias;     // (blocks, 4, kLanes)
-  float* cells;    // (B, blocks kLanes), the running c
+  float* cells;    // (S, B, blocks kLanes), the running c, and what the cell has beside it
   float* states;   // (2, B, width), the running h; its width is P in whole blocks
   float* dropped;  // (2, 4, B, width), h times h_dropout, or null
   float* inputs;   // (threads, 4, B, D), x times x_dropout, or null
@@ -60,7 +60,7 @@ struct ForwardScratch {
     weights = taker.take(rounds(a) ? halved(blocks * (D16 + P16) * kTile)
                                     : blocks * (a.features + a.outputs) * kTile);
     bias = taker.take(blocks * kTile);
-    cells = taker.take(blocks * B * kBlock);
+    cells = taker.take(longshort::states_of(a) * blocks * B * kBlock);
     states = taker.take(2 * B * width);
     dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
     inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
@@ -79,8 +79,8 @@ struct ForwardScratch {
         taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
   }
-  float* cells_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return cells + (place * blocks_of(a.units) + block) * kBlock;
+  float* cells_at(const longshort_lstm& a, int64_t place, int64_t block, int64_t state = 0) const {
+    return cells + ((state * a.batch + place) * blocks_of(a.units) + block) * kBlock;
   }
   static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
   static int64_t inputs16_size(const longshort_lstm& a) {

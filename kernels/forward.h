@@ -1,6 +1,7 @@
 // Forward: both products of a step, the gates and the cell in one register tile.
 #pragma once
 #include "ahead.h"
+#include "cells_forward.h"
 #include "layer_norm.h"
 #include "projection.h"
 #include "trace.h"
@@ -39,7 +40,7 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
     alignas(64) float sums[R * kTile];
     for (int r = 0; r < R; ++r)
       for (int g = 0; g < 4; ++g) store(sums + r * kTile + g * kBlock, z.sum[r][g]);
-    varied_rows(step, Range{place, place + R}, block, sums);
+    other_rows(step, Range{place, place + R}, block, sums);
     return;
   }
   const CellForward cell(step, place, block);
@@ -69,7 +70,7 @@ void gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
   for (int64_t n = 0; n < N; ++n) {
     const float* own = sums + n * R * kTile;
     if (step.scratch.varied) {
-      varied_rows(step, Range{place, place + R}, block + n, own);
+      other_rows(step, Range{place, place + R}, block + n, own);
       continue;
     }
     const CellForward cell(step, place, block + n);
@@ -112,7 +113,7 @@ inline void forward_group(const ForwardStep& step, Range places, int64_t block) 
     }
     if (!step.scratch.varied) cell(r, z, state);
   }
-  if (step.scratch.varied) varied_rows(step, places, block, sums);
+  if (step.scratch.varied) other_rows(step, places, block, sums);
 }
 
 // Initial states of the given places and blocks, h in both of the buffers.
@@ -123,8 +124,10 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
     const int64_t row = scratch.steps.row[place];
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block) {
       const int64_t unit = block * kBlock;
-      const Vector c = a.c0 ? load_n(a.c0 + row * H + unit, H - unit) : Vector{};
-      store(scratch.cells_at(a, place, block), c);
+      for (int64_t state = 0; state < states_of(a); ++state) {
+        const Vector c = a.c0 ? load_n(a.c0 + (state * B + row) * H + unit, H - unit) : Vector{};
+        store(scratch.cells_at(a, place, block, state), c);
+      }
     }
     for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
       const int64_t unit = block * kBlock, width = smaller(kBlock, P - unit);
@@ -162,8 +165,9 @@ inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratc
     const float* first = a.h0 ? a.h0 + row * P + outputs.begin : nullptr;
     memcpy(a.h_last + row * P + outputs.begin, state, outputs.size() * sizeof(float));
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block)
-      store_n(a.c_last + row * H + block * kBlock,
-              load(scratch.cells_at(a, place, block)), H - block * kBlock);
+      for (int64_t state = 0; state < states_of(a); ++state)
+        store_n(a.c_last + (state * B + row) * H + block * kBlock,
+                load(scratch.cells_at(a, place, block, state)), H - block * kBlock);
     if (a.hs) {
       float* hs = a.hs + outputs.begin;
       fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);

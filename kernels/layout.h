@@ -8,11 +8,19 @@ namespace longshort {
 
 constexpr int64_t kGates = 4;  // i, f, c, o
 
+// States of the cell's own, beside h.
+static inline int64_t states_of(const longshort_lstm& a) { return a.cell == LONGSHORT_SLSTM ? 3 : 1; }
+
 static inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Rounds a number of floats up to whole cache lines.
 static inline int64_t cache_lines(int64_t floats) { return ceil_div(floats, 16) * 16; }
+
+// Floats from one state's part of `cells` to the next.
+static inline int64_t saved_cells(const longshort_lstm& a) {
+  return ceil_div(a.units, 16) * 16 * a.time * a.batch;
+}
 
 struct Range {
   int64_t begin, end;

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <deque>
 #include <new>
+#include <vector>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -95,6 +97,15 @@ const char* check_shape(const longshort_lstm& a) {
   if (a.activation < LONGSHORT_TANH || a.activation > LONGSHORT_LINEAR ||
       a.recurrent_activation < LONGSHORT_SIGMOID || a.recurrent_activation > LONGSHORT_HARD_SIGMOID)
     return "an unknown activation";
+  if (a.cell < LONGSHORT_LSTM || a.cell > LONGSHORT_SLSTM) return "an unknown cell";
+  if (a.exp_forget && a.cell != LONGSHORT_SLSTM) return "exp_forget is the sLSTM's";
+  if (a.cell == LONGSHORT_SLSTM && (a.activation || a.recurrent_activation))
+    return "the sLSTM has no other activations";
+  if (a.cell != LONGSHORT_LSTM &&
+      (a.coupled || a.cell_clip != 0 || a.zoneout_h != 0 || a.zoneout_c != 0 ||
+       a.update_dropout != 0 || a.peephole || a.projection || a.norm_gain || a.norm_cell ||
+       a.noise || a.dprojected || a.dpeephole || a.dz_x || a.dnorm_gain || a.dnorm_cell))
+    return "the variants are the LSTM's; another cell has none of them";
   if (!(a.cell_clip >= 0)) return "cell_clip must be above 0, or 0 for none";
   const auto rate = [](double r) { return r >= 0 && r <= 1; };
   if (!rate(a.zoneout_h) || !rate(a.zoneout_c) || !rate(a.update_dropout) || a.update_dropout == 1)
@@ -132,8 +143,9 @@ double product_flops(const longshort_lstm& a, int64_t depth) {
   return 2.0 * static_cast<double>(a.batch * a.time) * static_cast<double>(depth * kGates * a.units);
 }
 
-// Runs body(layer, plan, steps, scratch, team) for one layer, or for two side by side: each by half
-// of the threads where they are worth more than one, else one after the other.
+// Runs body(layer, plan, steps, scratch, team) for each layer. The layers are dealt to as many groups as
+// there are threads, at most; the groups run side by side, each with its part of the threads, and
+// the layers of a group one after the other. Where they are not worth two threads, all are one group.
 template <class MakePlan, class Size, class Body>
 const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_plan, Size size,
                        Body body) {
@@ -141,30 +153,43 @@ const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_pl
     const int threads = free_threads();
     double flops = 0;
     for (int i = 0; i < count; ++i) flops += product_flops(layers[i], layers[i].units);
-    const bool split = count == 2 && plan_product(flops, threads) > 1;
-    Plan plans[2] = {};
-    int64_t begins[3] = {};
-    for (int i = 0; i < count; ++i) {
-      // Two that are not split run one after the other on this thread.
-      const int budget = split ? static_cast<int>(part(threads, i, 2).size()) : count == 2 ? 1 : threads;
-      plans[i] = make_plan(layers[i], budget);
-      begins[i + 1] = begins[i] + steps_size(layers[i]) + size(layers[i], plans[i]);
+    const int worth = plan_product(flops, threads);
+    const int groups = static_cast<int>(smaller(count, worth));
+    std::vector<Plan> plans(count);
+    std::vector<Steps> steps(count);
+    std::vector<int64_t> begins(count + 1);
+    // The threads of a group: as many as its layers can use, and where they begin in the team.
+    std::vector<int> sizes(groups), firsts(groups + 1);
+    for (int g = 0; g < groups; ++g) {
+      // Several layers that make one group run one after the other on this thread.
+      const int budget = groups > 1 ? static_cast<int>(part(threads, g, groups).size())
+                         : count > 1 ? 1 : threads;
+      for (int64_t i = part(count, g, groups).begin; i < part(count, g, groups).end; ++i) {
+        plans[i] = make_plan(layers[i], budget);
+        if (plans[i].threads > sizes[g]) sizes[g] = plans[i].threads;
+      }
+      firsts[g + 1] = firsts[g] + sizes[g];
     }
+    for (int i = 0; i < count; ++i)
+      begins[i + 1] = begins[i] + steps_size(layers[i]) + size(layers[i], plans[i]);
     const Scratch scratch(begins[count]);
-    Steps steps[2];
     for (int i = 0; i < count; ++i) steps[i] = make_steps(layers[i], scratch.data() + begins[i]);
-    Barrier barriers[2] = {Barrier(plans[0].threads), Barrier(plans[1].threads)};
+    std::deque<Barrier> barriers;  // one a layer: their teams may differ in size
+    for (int i = 0; i < count; ++i) barriers.emplace_back(plans[i].threads);
     // The team may turn out smaller than planned (its workers are busy): then it is one thread.
-    run_team(plans[0].threads + (split ? plans[1].threads : 0), [&](const Team& team) {
-      for (int i = 0; i < count; ++i) {
-        Team own = team;
-        if (split && team.size > 1) {
-          own = Team{team.index - (i ? plans[0].threads : 0), plans[i].threads, &barriers[i]};
-          if (own.index < 0 || own.index >= own.size) continue;
+    run_team(firsts[groups], [&](const Team& team) {
+      for (int g = 0; g < groups; ++g) {
+        const Range own_layers = part(count, g, groups);
+        for (int64_t i = own_layers.begin; i < own_layers.end; ++i) {
+          Team own = team;
+          if (team.size > 1 && count > 1) {
+            own = Team{team.index - firsts[g], plans[i].threads, &barriers[i]};
+            if (own.index < 0 || own.index >= own.size) continue;
+          }
+          Plan plan = plans[i];
+          plan.threads = own.size;
+          body(layers[i], plan, steps[i], scratch.data() + begins[i] + steps_size(layers[i]), own);
         }
-        Plan plan = plans[i];
-        plan.threads = own.size;
-        body(layers[i], plan, steps[i], scratch.data() + begins[i] + steps_size(layers[i]), own);
       }
     });
   });
@@ -173,7 +198,7 @@ const char* run_layers(const longshort_lstm* layers, int count, MakePlan make_pl
 // Calls check(layer) for each layer; null where all are in order.
 template <class Check>
 const char* check_layers(const longshort_lstm* layers, int count, Check check) {
-  if (!layers || count < 1 || count > 2) return "a call takes one or two layers";
+  if (!layers || count < 1) return "a call takes at least one layer";
   for (int i = 0; i < count; ++i) {
     const longshort_lstm& a = layers[i];
     if (const char* error = check_shape(a)) return error;
@@ -200,6 +225,7 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
     if (a.gates && !a.hs) return "hs must be given where gates and cells are";
     for (const float* traced : {a.trace_f, a.trace_g, a.trace_o, a.trace_c})
       if (!a.trace_i != !traced) return "a trace must be given whole";
+    if (a.trace_i && a.cell) return "only an LSTM has a trace";
     if (a.trace_i && a.gates) return "a trace cannot be given where gates and cells are";
     if (!a.x || !a.kernel || !a.recurrent || !a.h_last || !a.c_last) return kMissing;
     if (!a.norm_gain != !a.norm_cell) return kMissing;
@@ -212,7 +238,8 @@ const char* longshort_lstm_forward(const longshort_lstm* layers, int count) {
   if (empty(layers)) {
     for (int i = 0; i < count; ++i) {
       copy_or_zero(layers[i].h_last, layers[i].h0, layers[i].batch * layers[i].outputs);
-      copy_or_zero(layers[i].c_last, layers[i].c0, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].c_last, layers[i].c0,
+                   states_of(layers[i]) * layers[i].batch * layers[i].units);
     }
     return nullptr;
   }
@@ -233,7 +260,8 @@ const char* longshort_lstm_backward(const longshort_lstm* layers, int count) {
   if (empty(layers)) {
     for (int i = 0; i < count; ++i) {
       copy_or_zero(layers[i].dh0, layers[i].dh_last, layers[i].batch * layers[i].outputs);
-      copy_or_zero(layers[i].dc0, layers[i].dc_last, layers[i].batch * layers[i].units);
+      copy_or_zero(layers[i].dc0, layers[i].dc_last,
+                   states_of(layers[i]) * layers[i].batch * layers[i].units);
       copy_or_zero(layers[i].dpeephole, nullptr, 3 * layers[i].units);
       copy_or_zero(layers[i].dnorm_gain, nullptr, 2 * kGates * layers[i].units);
       if (layers[i].norm_gain) copy_or_zero(layers[i].dbias, nullptr, kGates * layers[i].units);

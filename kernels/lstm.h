@@ -14,8 +14,18 @@
 //   z = norm(x W) + norm(h_s U) + b, h' = o A(norm(c'))      with layer norm (Ba et al. 2016)
 //   h_t, c_t: of h_s, c_s with the rates of zoneout (Krueger et al. 2017), else of h', c'
 //
+// And other cells, whose four columns lie in the same tile, with states of their own:
+//
+//   GRU (Cho et al. 2014): columns z, r, and what x and h add to the candidate; h is its only state
+//     c_t = z c_s + (1 - z) A(z_x + r z_h), h_t = c_t         z, r = R(.)
+//   sLSTM (Beck et al. 2024): columns i, f, c, o; beside c the normaliser n and the exponent m
+//     k = log f + m_s, or z_i where n_s = 0                   log f: log sigmoid(z_f), or z_f
+//     m_t = max(k, z_i)
+//     c_t = exp(k - m_t) c_s + exp(z_i - m_t) tanh(z_c), n_t = exp(k - m_t) n_s + exp(z_i - m_t)
+//     h_t = sigmoid(z_o) c_t / n_t
+//
 // Axes: B batch, T time, D features, H units, P outputs (the values of h), which is H without a
-// projection; 4 gates. Arrays are dense, row-major, float32
+// projection; S states of the cell's own, 1 (c) or 3 (the sLSTM's c, n, m); 4 gates. Arrays are dense, row-major, float32
 // unless said; "null" marks the pointers that may be null. Outputs are overwritten, never
 // accumulated into, and alias nothing else. Inputs may alias each other.
 //
@@ -29,8 +39,8 @@
 // only calls on the same one, with the same mask, may read them. Their sizes are upper bounds,
 // for H rounded up to whole blocks of 16 units (H').
 //
-// Every function takes one layer, or two that do not depend on each other (the two directions of
-// a bidirectional layer), which then run side by side. It returns null, or a sentence (static
+// Every function takes any number of layers that do not depend on each other (the two directions of
+// a bidirectional layer, the heads of an sLSTM), which then run side by side. It returns null, or a sentence (static
 // storage) that says what is wrong; allocates only from the library's own reused scratch memory,
 // may be called from any number of threads at once, throws nothing, and gives bitwise the same
 // result for any number of threads.
@@ -46,6 +56,7 @@ extern "C" {
 enum longshort_activation { LONGSHORT_TANH, LONGSHORT_RELU, LONGSHORT_SOFTSIGN, LONGSHORT_LINEAR };
 // hard: clip(z / 6 + 1 / 2, 0, 1).
 enum longshort_recurrent_activation { LONGSHORT_SIGMOID, LONGSHORT_HARD_SIGMOID };
+enum longshort_cell { LONGSHORT_LSTM, LONGSHORT_GRU, LONGSHORT_SLSTM };
 
 struct longshort_lstm {
   int64_t batch, time, features, units, outputs;  // B, T, D, H, P
@@ -54,6 +65,10 @@ struct longshort_lstm {
   int32_t reverse;
   int32_t bfloat16;   // 1: the factors of products may be rounded to bfloat16, and are on the sets
                       // with instructions for it; sums, states, gates and all arrays are float32
+
+  // Which cell. All that follows up to the inputs is the LSTM's own; the GRU has both activations.
+  int32_t cell;        // longshort_cell
+  int32_t exp_forget;  // of the sLSTM, 1: f = exp(z_f), not sigmoid(z_f)
 
   // The variant. All zero: the plain LSTM.
   int32_t coupled;               // 1: i = 1 - f; z_i is not used and its gradient is zero
@@ -70,7 +85,7 @@ struct longshort_lstm {
   const float* bias;       // (4H), null: zeros
   const uint8_t* mask;     // (B, T), 0 = skip the step, null: no step is skipped
   const float* h0;         // (B, P), null: zeros
-  const float* c0;         // (B, H), null: zeros
+  const float* c0;         // (S, B, H), null: zeros; the GRU's is h0
   const float* x_dropout;  // (4, B, D) factors on x, one set a gate, the same at every step; null: ones
   const float* h_dropout;  // (4, B, P) factors on h_{t-1} where it enters z; null: ones
   const float* peephole;   // (3, H) p_i, p_f, p_o; null: zeros
@@ -84,9 +99,9 @@ struct longshort_lstm {
   // Forward: outputs. Weight gradient and backward read hs, gates, cells as saved.
   float* hs;      // (B, T, P) with hs_stride, h_t; null in inference when only the last state is wanted
   float* h_last;  // (B, P)
-  float* c_last;  // (B, H)
-  float* gates;   // 4 H' T B: i, f, A(z_c), o; null in inference
-  float* cells;   // H' T B: c_t; null in inference
+  float* c_last;  // (S, B, H)
+  float* gates;   // 4 H' T B: i, f, A(z_c), o, or the other cells' like; null in inference
+  float* cells;   // S H' T B: c_t, and the sLSTM's n_t and exp(k - m_t); null in inference
   float* products;    // 8 H' T B: x W and h_s U before they are normalised; null without layer norm and
                       // in inference
   float* statistics;  // (T B, 6): mean and 1 / deviation of x W, of h_s U, of c'; as products
@@ -99,12 +114,12 @@ struct longshort_lstm {
   // Backward: gradients of the outputs, then what it returns.
   const float* dhs;      // (B, T, P) with hs_stride, null: zeros
   const float* dh_last;  // (B, P), null: zeros
-  const float* dc_last;  // (B, H), null: zeros
+  const float* dc_last;  // (S, B, H), null: zeros
   float* dz;             // 4 H' T B: gradient of z, with layer norm of h_s U; the next two functions read it
   float* dprojected;     // (B, T, P): gradient of h', zeros where nothing is computed; null without a
                          // projection, else the gradient of V is outs^T dprojected
   float* dh0;            // (B, P), null: not wanted
-  float* dc0;            // (B, H), null: not wanted
+  float* dc0;            // (S, B, H), null: not wanted
   float* dpeephole;      // (3, H), null: not wanted
   float* dz_x;           // 4 H' T B: with layer norm the gradient of x W, else null, as are
   float* dnorm_gain;     // (2, 4H)

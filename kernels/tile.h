@@ -10,6 +10,7 @@ using longshort::kGates;
 using longshort::Plan;
 using longshort::Range;
 using longshort::smaller;
+using longshort::states_of;
 
 constexpr int kMaxRows = LONGSHORT_ROWS;
 // Units in a block: one vector. A tile of four vectors then holds all gates of its units.

@@ -9,7 +9,7 @@
 namespace {
 
 inline bool varied(const longshort_lstm& a) {
-  return a.projection || a.norm_gain || a.coupled || a.activation || a.recurrent_activation || a.cell_clip != 0 || a.peephole ||
+  return a.cell || a.projection || a.norm_gain || a.coupled || a.activation || a.recurrent_activation || a.cell_clip != 0 || a.peephole ||
          a.zoneout_h != 0 || a.zoneout_c != 0 || (a.noise && a.update_dropout != 0);
 }
 

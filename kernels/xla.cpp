@@ -1,9 +1,11 @@
 // JAX's door: XLA FFI handlers around the C interface. An array that is absent has zero elements.
 //
-// A call is of N = 1 or 2 directions with the same mask; what belongs to one direction has a leading
-// axis N (x may do without: then all read the same), and hs is (B, T, N, P): the two outputs side
-// by side, as Bidirectional joins them. Of two directions the second is the reverse one; of one,
-// `reverse` says.
+// A call is of N layers with the same mask: one, two directions, or the heads of an sLSTM. What belongs
+// to one layer has a leading axis N (x may do without: then all read the same), and hs is (B, T, N, P):
+// the outputs side by side, as Bidirectional joins them. Of two directions the second is the reverse
+// one; of one layer, and of all heads, `reverse` says.
+#include <vector>
+
 #include "lstm.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -19,6 +21,8 @@ using FloatsOut = ffi::Result<Floats>;
 // The constants of a call, as `struct longshort_lstm` has them.
 struct Settings {
   bool reverse, bfloat16, coupled;
+  int64_t cell;
+  bool exp_forget;
   int64_t activation, recurrent_activation;
   double cell_clip, zoneout_h, zoneout_c, update_dropout;
 };
@@ -27,7 +31,9 @@ struct Settings {
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(
     Settings, ::xla::ffi::StructMember<bool>("reverse"),
-    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("coupled"),
+    ::xla::ffi::StructMember<bool>("bfloat16"),
+    ::xla::ffi::StructMember<bool>("coupled"), ::xla::ffi::StructMember<int64_t>("cell"),
+    ::xla::ffi::StructMember<bool>("exp_forget"),
     ::xla::ffi::StructMember<int64_t>("activation"),
     ::xla::ffi::StructMember<int64_t>("recurrent_activation"),
     ::xla::ffi::StructMember<double>("cell_clip"), ::xla::ffi::StructMember<double>("zoneout_h"),
@@ -48,10 +54,12 @@ class Call {
   Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent,
        const Settings& settings)
       : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3 && axis(recurrent, 2) % 4 == 0) {
-    if (count_ < 1 || count_ > 2) {
+    const bool heads = settings.cell == LONGSHORT_SLSTM;
+    if (count_ < 1 || count_ > (heads ? 1 << 16 : 2)) {
       fits_ = false;
       count_ = 1;
     }
+    layers_.resize(static_cast<size_t>(count_));
     for (int64_t i = 0; i < count_; ++i) {
       longshort_lstm& a = layers_[i];
       a.batch = batch;
@@ -60,7 +68,9 @@ class Call {
       a.units = axis(recurrent, 2) / 4;
       a.outputs = axis(recurrent, 1);
       a.hs_stride = count_ * a.outputs;
-      a.reverse = count_ == 2 ? i == 1 : settings.reverse;
+      a.reverse = count_ == 2 && !heads ? i == 1 : settings.reverse;
+      a.cell = static_cast<int32_t>(settings.cell);
+      a.exp_forget = settings.exp_forget;
       a.bfloat16 = settings.bfloat16;
       a.coupled = settings.coupled;
       a.activation = static_cast<int32_t>(settings.activation);
@@ -76,8 +86,9 @@ class Call {
     D = features;
     H = axis(recurrent, 2) / 4;
     P = axis(recurrent, 1);
-    cells = B * T * padded;
-    gates = 4 * cells;
+    gates = 4 * B * T * padded;
+    state = (heads ? 3 : 1) * B * H;
+    cells = (heads ? 3 : 1) * B * T * padded;
   }
 
   // One field of every layer: `size` elements each, one behind the other.
@@ -105,13 +116,13 @@ class Call {
   }
 
   ffi::Error run(const char* (*kernel)(const longshort_lstm*, int)) const {
-    const char* error = fits_ ? kernel(layers_, static_cast<int>(count_))
+    const char* error = fits_ ? kernel(layers_.data(), static_cast<int>(count_))
                               : "an array has the wrong number of elements";
     return error ? ffi::Error::InvalidArgument(std::string("longshort: ") + error)
                  : ffi::Error::Success();
   }
 
-  int64_t B, T, D, H, P, gates, cells;
+  int64_t B, T, D, H, P, gates, state, cells;
 
  private:
   static const Floats& array(const Floats& b) { return b; }
@@ -139,7 +150,7 @@ class Call {
     for (int64_t i = 0; i < count_; ++i) layers_[i].*field = data + i * step;
   }
 
-  longshort_lstm layers_[2] = {};
+  std::vector<longshort_lstm> layers_;
   int64_t count_;
   bool fits_;
 };
@@ -158,7 +169,7 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::bias, bias, 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::h0, h0, call.B * call.P);
-  call.give(&longshort_lstm::c0, c0, call.B * call.H);
+  call.give(&longshort_lstm::c0, c0, call.state);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
@@ -168,7 +179,7 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   call.give(&longshort_lstm::noise, noise, 3);
   call.join(&longshort_lstm::hs, hs);
   call.give(&longshort_lstm::h_last, h_last, call.B * call.P);
-  call.give(&longshort_lstm::c_last, c_last, call.B * call.H);
+  call.give(&longshort_lstm::c_last, c_last, call.state);
   call.give(&longshort_lstm::gates, gates, call.gates);
   call.give(&longshort_lstm::cells, cells, call.cells);
   call.give(&longshort_lstm::products, products, 2 * call.gates);
@@ -191,7 +202,7 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
   Call call(x, recurrent, settings);
   call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
-  call.give(&longshort_lstm::c0, c0, call.B * call.H);
+  call.give(&longshort_lstm::c0, c0, call.state);
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
   call.give(&longshort_lstm::peephole, peephole, 3 * call.H);
   call.give(&longshort_lstm::projection, projection, call.H * call.P);
@@ -204,11 +215,11 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
   call.give(&longshort_lstm::statistics, statistics, 6 * call.B * call.T);
   call.join(&longshort_lstm::dhs, dhs);
   call.give(&longshort_lstm::dh_last, dh_last, call.B * call.P);
-  call.give(&longshort_lstm::dc_last, dc_last, call.B * call.H);
+  call.give(&longshort_lstm::dc_last, dc_last, call.state);
   call.give(&longshort_lstm::dz, dz, call.gates);
   call.give(&longshort_lstm::dprojected, dprojected, call.B * call.T * call.P);
   call.give(&longshort_lstm::dh0, dh0, call.B * call.P);
-  call.give(&longshort_lstm::dc0, dc0, call.B * call.H);
+  call.give(&longshort_lstm::dc0, dc0, call.state);
   call.give(&longshort_lstm::dpeephole, dpeephole, 3 * call.H);
   call.give(&longshort_lstm::dz_x, dz_x, call.gates);
   call.give(&longshort_lstm::dnorm_gain, dnorm_gain, 8 * call.H);

@@ -11,11 +11,11 @@ import pytest
 import longshort
 from longshort._errors import DataError, PathWarning
 from longshort.layers import LSTM, Bidirectional
-from longshort.ops import _lstm
+from longshort.ops import _paths
 
 B, T, D, H = 4, 7, 5, 19
 needs_kernels = pytest.mark.skipif(
-    _lstm._machine_path().name != "kernel", reason="installed without a compiler"
+    _paths.machine_path().name != "kernel", reason="installed without a compiler"
 )
 
 OPTIONS = {
@@ -80,7 +80,7 @@ def check_drop_in(combination):
     theirs = keras.layers.LSTM(H, return_state=True, seed=3, **options)
     ours = LSTM(H, return_state=True, seed=3, **options)
     with_random_weights(theirs, ours)
-    assert ours.path.name == _lstm._machine_path().name
+    assert ours.path.name == _paths.machine_path().name
     arguments = (x, mask if has_mask else None, state if has_state else None)
     for training in {False, bool(options["dropout"] or options["recurrent_dropout"])}:
         expected = value_and_gradients(theirs, *arguments, training)
@@ -142,7 +142,7 @@ def test_initial_weights_are_keras():
     [dict(activation="gelu"), dict(recurrent_activation="tanh")],
 )
 def test_what_the_kernels_cannot_take_is_right_and_warns_once(options, monkeypatch):
-    monkeypatch.setattr(_lstm, "_warned", set())
+    monkeypatch.setattr(_paths, "_warned", set())
     x, mask, state = data()
     theirs = keras.layers.LSTM(H, return_sequences=True, **options)
     ours = LSTM(H, return_sequences=True, **options)
@@ -226,7 +226,7 @@ def test_bidirectional(wrapper, options):
     ours = wrapper(LSTM(H, seed=3, **options), merge_mode=merge_mode)
     with_random_weights(theirs, ours)
     if wrapper is Bidirectional:
-        assert ours._fits_together() == (_lstm._machine_path().name == "kernel")
+        assert ours._fits_together() == (_paths.machine_path().name == "kernel")
     for training in {False, "dropout" in options}:
         for given in (None, mask):
             expected = value_and_gradients(theirs, x, given, state, training)

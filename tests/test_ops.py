@@ -12,7 +12,7 @@ import pytest
 
 from longshort import ops
 from longshort._errors import DataError, KernelError, PathWarning
-from longshort.ops import _library, _lstm
+from longshort.ops import _library, _paths
 from longshort.ops._inputs import LSTMInputs
 from longshort.ops._reference import lstm_forward
 from longshort.ops._trace import trace
@@ -182,7 +182,7 @@ def test_path_names_the_reason():
 
 
 def test_leaving_the_fused_path_warns_once(monkeypatch):
-    monkeypatch.setattr(_lstm, "_warned", set())
+    monkeypatch.setattr(_paths, "_warned", set())
     p = problem()
     with pytest.warns(PathWarning, match="activation 'gelu'"):
         ops.lstm(*p.values(), activation="gelu")

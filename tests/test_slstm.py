@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from longshort import DataError
+from longshort import ops as longshort_ops
 from longshort.layers import SLSTM, Bidirectional, StackedRNN
-from longshort.ops._slstm import slstm
-from longshort.ops._slstm_reference import SLSTMInputs, slstm_backward, slstm_forward
+from longshort.ops import slstm
+from longshort.ops._paths import machine_path
+from longshort.ops._slstm_inputs import SLSTMInputs
+from longshort.ops._slstm_reference import slstm_backward, slstm_forward
 
 B, T, D, N, H = 3, 6, 4, 2, 6
 STATES = ("h0", "c0", "n0", "m0")
@@ -96,10 +99,17 @@ def close(actual, expected, tolerance=1e-5):
         assert np.abs(a - e).max() <= tolerance * max(1.0, np.abs(e).max())
 
 
+needs_kernels = pytest.mark.skipif(
+    machine_path().name != "kernel", reason="installed without a compiler"
+)
+PATHS = [pytest.param("kernel", marks=needs_kernels), "keras"]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("forget", ["sigmoid", "exp"])
 @pytest.mark.parametrize("mask", [False, True])
-def test_keras_ops_is_the_reference(mask, forget):
-    inputs = random_inputs(mask=mask, state=True, forget=forget)
+def test_both_paths_are_the_reference(path, mask, forget):
+    inputs = replace(random_inputs(mask=mask, state=True, forget=forget), reverse=mask)
     outputs = slstm_forward(inputs)
     dhs, dlast = arriving()
     names = ("x", "kernel", "recurrent_kernel", "bias", *STATES)
@@ -107,7 +117,8 @@ def test_keras_ops_is_the_reference(mask, forget):
     @jax.jit
     def value(arrays):
         x, kernel, recurrent, bias, *state = arrays
-        hs, last = slstm(x, kernel, recurrent, bias, tuple(state), inputs.mask, forget)
+        how = dict(mask=inputs.mask, forget_activation=forget, reverse=inputs.reverse, path=path)
+        hs, last = slstm(x, kernel, recurrent, bias, initial_state=state, **how)
         leaves = zip((hs, *last), (dhs, *dlast), strict=True)
         return sum(jnp.sum(a * b) for a, b in leaves), (hs, *last)
 
@@ -119,14 +130,15 @@ def test_keras_ops_is_the_reference(mask, forget):
         close(gradient, expected[name], 1e-4)
 
 
-def test_gates_far_out_of_the_range_of_exp():
+@pytest.mark.parametrize("path", PATHS)
+def test_gates_far_out_of_the_range_of_exp(path):
     inputs = random_inputs(mask=False, state=False, forget="exp")
-    zeros = tuple(jnp.zeros((B, H)) for _ in range(4))
 
     @jax.jit
     def value(x):
         arrays = (inputs.kernel, inputs.recurrent_kernel, inputs.bias)
-        hs, _ = slstm(x, *(as_float32(a) for a in arrays), zeros, None, "exp")
+        arrays = [as_float32(a) for a in arrays]
+        hs, _ = slstm(x, *arrays, forget_activation="exp", path=path)
         return jnp.sum(hs**2)
 
     for size in (-300.0, 300.0):
@@ -220,6 +232,33 @@ def test_learns_with_fit_and_is_saved(tmp_path):
     assert np.array_equal(loaded(x), model(x))
     for a, b in zip(loaded.layers, model.layers, strict=True):
         assert a.get_config() == b.get_config()
+
+
+def test_types_and_paths():
+    x = np.random.default_rng(0).normal(size=(B, T, D)).astype("f4")
+    layer = SLSTM(H, num_heads=N, dtype="mixed_bfloat16", return_state=True)
+    y, *state = layer(x)
+    assert layer.path == longshort_ops.choose_path(dtype="bfloat16")
+    assert [str(a.dtype) for a in (y, *state)] == ["bfloat16"] + ["float32"] * 4
+    exact = SLSTM(H, num_heads=N)
+    exact.build(x.shape)
+    exact.set_weights(layer.get_weights())
+    assert np.abs(exact(x) - y.astype("f4")).max() < 0.03
+    assert SLSTM(H, dtype="float64").path.name == "keras"
+
+
+def test_bad_arguments_of_the_function():
+    x, W, U = (np.zeros(shape, "f4") for shape in ((B, T, D), (D, 4 * H), (N, H // N, 4 * H // N)))
+    with pytest.raises(
+        DataError, match=r"2 heads expected kernel of shape \(4, 24\), got \(4, 23\)"
+    ):
+        slstm(x, W[:, 1:], U)
+    with pytest.raises(DataError, match="expected recurrent_kernel of shape .heads, units of a he"):
+        slstm(x, W, U[0])
+    with pytest.raises(DataError, match="forget_activation 'sigmoid' or 'exp', got 'tanh'"):
+        slstm(x, W, U, forget_activation="tanh")
+    with pytest.raises(DataError, match="initial_state as h, c, n, m, got 2 tensors"):
+        slstm(x, W, U, initial_state=[np.zeros((B, H))] * 2)
 
 
 def test_bad_arguments_and_inputs():

@@ -1,4 +1,4 @@
-"""Move the LSTMs of an existing Keras model onto the fused layer, and back."""
+"""Move the LSTMs and GRUs of an existing Keras model onto the fused layers, and back."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import keras
 from longshort._errors import DataError
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
+from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
 
 
 def accelerate(model: keras.Model) -> keras.Model:
-    """Put each `keras.layers.LSTM` of a model on the fused layer, in place.
+    """Put each `keras.layers.LSTM` and `keras.layers.GRU` of a model on the fused layer, in place.
 
     Weights, optimizer and compilation stay as they are; wrappers such as `Bidirectional` and
     nested models are gone through.
@@ -29,11 +30,16 @@ def accelerate(model: keras.Model) -> keras.Model:
     >>> type(longshort.accelerate(model).layers[0])
     <class 'longshort.layers._lstm.LSTM'>
     """
-    return _exchange(model, {keras.layers.LSTM: LSTM, keras.layers.Bidirectional: Bidirectional})
+    classes: dict[type, type] = {
+        keras.layers.LSTM: LSTM,
+        keras.layers.GRU: GRU,
+        keras.layers.Bidirectional: Bidirectional,
+    }
+    return _exchange(model, classes)
 
 
 def to_keras(model: keras.Model) -> keras.Model:
-    """The way back: put each fused LSTM of a model on `keras.layers.LSTM`, in place.
+    """The way back: put each fused LSTM and GRU of a model on Keras' own class, in place.
 
     What is then saved loads in plain Keras, where longshort is not installed.
 
@@ -53,6 +59,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     """
     classes: dict[type, type] = {
         LSTM: keras.layers.LSTM,
+        GRU: keras.layers.GRU,
         LSTMCell: keras.layers.LSTMCell,
         Bidirectional: keras.layers.Bidirectional,
     }

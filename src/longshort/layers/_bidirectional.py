@@ -1,4 +1,4 @@
-"""`Bidirectional`: Keras' wrapper, with both directions of a fused LSTM at once."""
+"""`Bidirectional`: Keras' wrapper, with both directions of a fused LSTM or GRU at once."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 import keras
 from keras import ops
 
+from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
-from longshort.ops import lstm_both
+from longshort.ops import gru_both, lstm_both
 
 Tensor = Any
 
 
 @keras.saving.register_keras_serializable("longshort")
 class Bidirectional(keras.layers.Bidirectional):
-    """`keras.layers.Bidirectional`; around a fused LSTM both directions run side by side.
+    """`keras.layers.Bidirectional`; around a fused LSTM or GRU both directions run side by side.
 
     Takes every argument of `keras.layers.Bidirectional` and has the same weights, config and
     results. Each direction then runs on half of the threads, which need not wait for one another.
-    Around any other layer, or two LSTMs of different sizes, it is Keras' own.
+    Around any other layer, or two of different sizes, it is Keras' own.
 
     Args:
         layer: The layer for the forward direction, as in Keras.
@@ -42,7 +43,8 @@ class Bidirectional(keras.layers.Bidirectional):
         if together:
             given = (None, None)
             if initial_state is not None:
-                given = (initial_state[:2], initial_state[2:])
+                middle = len(initial_state) // 2
+                given = (initial_state[:middle], initial_state[middle:])
             arguments = []
             for layer, state in zip(layers, given, strict=True):
                 if state is None:
@@ -50,7 +52,8 @@ class Bidirectional(keras.layers.Bidirectional):
                     state = layer.states if layer.stateful else layer.get_initial_state(batch)
                 sequences = ops.cast(sequences, layer.compute_dtype)
                 arguments.append(layer.op_arguments(sequences, state, mask, bool(training)))
-            results = lstm_both(arguments[0], arguments[1], self.return_sequences)
+            both = lstm_both if isinstance(layers[0], LSTM) else gru_both
+            results = both(arguments[0], arguments[1], self.return_sequences)
             for layer, result in zip(layers, results, strict=True):
                 layer._results = result
         try:
@@ -64,22 +67,12 @@ class Bidirectional(keras.layers.Bidirectional):
     def _fits_together(self) -> bool:
         forward, backward = self.forward_layer, self.backward_layer
         return (
-            type(forward) is type(backward) is LSTM
+            type(forward) is type(backward)
+            and type(forward) in (LSTM, GRU)
             and forward.path.name == backward.path.name == "kernel"
             and not (forward.recompute or backward.recompute)
             and not forward.go_backwards
-            and forward.variant == backward.variant
-            and all(
-                getattr(forward.cell, name) == getattr(backward.cell, name)
-                for name in (
-                    "units",
-                    "use_bias",
-                    "implementation",
-                    "activation",
-                    "recurrent_activation",
-                )
-            )
-            and _update_rate(forward) == _update_rate(backward)
+            and _settings(forward) == _settings(backward)
             and all(
                 bool(getattr(forward.cell, name)) == bool(getattr(backward.cell, name))
                 for name in ("dropout", "recurrent_dropout")
@@ -87,5 +80,11 @@ class Bidirectional(keras.layers.Bidirectional):
         )
 
 
-def _update_rate(layer: LSTM) -> float:
-    return layer.recurrent_dropout if layer.variant.recurrent_dropout_on == "update" else 0.0
+def _settings(layer: LSTM | GRU) -> list[Any]:
+    """What must be the same in both directions."""
+    names = ("units", "use_bias", "implementation", "activation", "recurrent_activation")
+    settings = [getattr(layer.cell, name) for name in names]
+    if isinstance(layer, LSTM):
+        on_update = layer.variant.recurrent_dropout_on == "update"
+        settings += [layer.variant, layer.recurrent_dropout if on_update else 0.0]
+    return settings

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from longshort._errors import DataError
+from longshort.layers._fused import dropout_of_x
 from longshort.layers._variant import Variant
 from longshort.ops import lstm
 from longshort.ops._keras_noise import dropped
@@ -243,12 +244,8 @@ def call_arguments(
         state: h and c before the first step.
         training: Whether there is dropout and noise.
     """
-    x_dropout = h_dropout = None
-    if training and 0.0 < cell.dropout < 1.0:
-        x_dropout = cell.get_dropout_mask(sequences[:, 0, :])
-        if not isinstance(x_dropout, list):  # one mask for all gates: it belongs to x
-            sequences = sequences * x_dropout[:, None, :]
-            x_dropout = None
+    sequences, x_dropout = dropout_of_x(cell, sequences, training)
+    h_dropout = None
     ours = isinstance(cell, LSTMCell)
     if training and 0.0 < cell.recurrent_dropout < 1.0 and not (ours and cell.on_update):
         h_dropout = keras.layers.LSTMCell.get_recurrent_dropout_mask(cell, state[0])
@@ -258,7 +255,7 @@ def call_arguments(
         "recurrent_kernel": cell.recurrent_kernel,
         "bias": cell.bias,
         "initial_state": list(state),
-        "x_dropout": None if x_dropout is None else ops.stack(x_dropout),
+        "x_dropout": x_dropout,
         "h_dropout": None if h_dropout is None else ops.stack(h_dropout),
         "activation": cell.activation,
         "recurrent_activation": cell.recurrent_activation,

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from longshort._errors import DataError
 from longshort.layers._cell import LSTMCell, call_arguments
+from longshort.layers._fused import FusedRNN, check_shape
 from longshort.layers._variant import Variant
 from longshort.ops import Path, choose_path, lstm
 from longshort.ops._trace import trace
@@ -17,7 +17,7 @@ Tensor = Any
 
 
 @keras.saving.register_keras_serializable("longshort")
-class LSTM(keras.layers.LSTM):
+class LSTM(FusedRNN, keras.layers.LSTM):
     """Long short-term memory (Hochreiter and Schmidhuber 1997): `keras.layers.LSTM`, fused.
 
         i, f, o = sigmoid(x W + h U + b)    g = tanh(x W + h U + b)    (columns i, f, g, o)
@@ -85,10 +85,6 @@ class LSTM(keras.layers.LSTM):
     (2, 64)
     """
 
-    cell: Any
-    recompute = False  # here, so that a layer whose class was exchanged has it
-    _results: Any = None  # of a loop that Bidirectional has run already
-
     def __init__(self, units: int, *args: Any, recompute: bool = False, **kwargs: Any) -> None:
         variant = Variant.take_from(kwargs, "LSTM")
         implementation = kwargs.get("implementation", 2)
@@ -112,44 +108,9 @@ class LSTM(keras.layers.LSTM):
         """The path that this layer's calls take, and why."""
         return choose_path(self.activation, self.recurrent_activation, self.compute_dtype)
 
-    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        """Create the weights for inputs of shape (batch, time, features)."""
-        _check_shape(sequences_shape, None)
-        super().build(sequences_shape, initial_state_shape)
-
-    def call(
-        self,
-        sequences: Tensor,
-        initial_state: Any = None,
-        mask: Tensor | None = None,
-        training: bool = False,
-    ) -> Any:
-        """Run the layer; arguments as in `keras.layers.LSTM`."""
-        _check_shape(sequences.shape, self.cell.kernel.shape[0])
-        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
-
-    def inner_loop(
-        self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool = False
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """What `keras.layers.RNN.call` delegates to: the last output, all outputs, the states."""
-        if isinstance(mask, (list, tuple)):
-            mask = mask[0]
-        if self._results is not None:  # Bidirectional has run both directions
-            hs, h, c = self._results
-        else:
-            hs, h, c = lstm(
-                **self.op_arguments(sequences, initial_state, mask, training),
-                return_sequences=self.return_sequences,
-                recompute=self.recompute,
-            )
-        last = h
-        if mask is not None and self.zero_output_for_mask:
-            mask = ops.cast(mask, h.dtype)
-            if self.go_backwards:
-                mask = ops.flip(mask, axis=1)
-            last = h * mask[:, -1, None]
-            hs = None if hs is None else hs * mask[:, :, None]
-        return last, (last if hs is None else hs), [h, c]
+    def run(self, **arguments: Any) -> tuple[Tensor, ...]:
+        """All outputs and the last h and c."""
+        return lstm(**arguments, return_sequences=self.return_sequences, recompute=self.recompute)
 
     def trace(
         self, sequences: Tensor, mask: Tensor | None = None, initial_state: Any = None
@@ -177,7 +138,7 @@ class LSTM(keras.layers.LSTM):
         sequences = ops.convert_to_tensor(sequences, self.compute_dtype)
         if not self.built:
             self.build(sequences.shape)
-        _check_shape(sequences.shape, self.cell.kernel.shape[0])
+        check_shape("LSTM", sequences.shape, self.cell.kernel.shape[0])
         if initial_state is None:
             batch = ops.shape(sequences)[0]
             initial_state = self.states if self.stateful else self.get_initial_state(batch)
@@ -194,16 +155,3 @@ class LSTM(keras.layers.LSTM):
         """The config of `keras.layers.LSTM`, and the options of this class that are set."""
         own = {"recompute": True} if self.recompute else {}
         return super().get_config() | self.variant.config() | own
-
-
-def _check_shape(shape: Any, features: int | None) -> None:
-    shape = tuple(shape)
-    if len(shape) == 3 and (features is None or shape[2] in (features, None)):
-        return
-    expected = f"(batch, time, {'features' if features is None else features})"
-    hint = ""
-    if len(shape) == 2:
-        hint = " Add a time axis: x[:, None, :], or a feature axis: x[:, :, None]."
-    elif len(shape) == 3:
-        hint = f" The layer was built for {features} features."
-    raise DataError(f"LSTM: expected inputs of shape {expected}, got {shape}.{hint}")

@@ -75,12 +75,11 @@ class MLSTM(XLSTMLayer):
         key_units: int | None = None,
         chunk_size: int = 64,
         forget_activation: str = "sigmoid",
-        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(units, num_heads=num_heads, forget_activation=forget_activation, **kwargs)
         self.key_units = units if key_units is None else key_units
-        self.chunk_size, self.use_bias = chunk_size, use_bias
+        self.chunk_size = chunk_size
         for name in ("key_units", "chunk_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -95,23 +94,14 @@ class MLSTM(XLSTMLayer):
         """Create the weights for inputs of shape (batch, time, features)."""
         super().build(sequences_shape, initial_state_shape)
         features, columns = sequences_shape[-1], 2 * self.key_units + 2 * self.units
-        self.kernel = self.add_weight(
-            shape=(features, columns),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            name="kernel",
-        )
+        self.add_kernel(features, columns)
         self.gate_kernel = self.add_weight(
             shape=(features, 2 * self.num_heads),
             initializer="zeros",
             regularizer=self.kernel_regularizer,
             name="gate_kernel",
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(columns,), initializer=self.bias_initializer, name="bias"
-            )
+        self.add_bias(columns, self.bias_initializer)
         self.gate_bias = self.add_weight(
             shape=(2 * self.num_heads,), initializer=self._gate_biases, name="gate_bias"
         )
@@ -129,7 +119,6 @@ class MLSTM(XLSTMLayer):
 
     def loop(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
         """All products with the inputs at once, then the chunks."""
-        self.check_features(x, self.kernel.shape[0])
         N, K, H = self.num_heads, self.key_units, self.units
         z = ops.matmul(x, self.weight(self.kernel))
         scale = np.ones(2 * K + 2 * H, "float32")
@@ -162,5 +151,5 @@ class MLSTM(XLSTMLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        names = ("key_units", "chunk_size", "use_bias")
+        names = ("key_units", "chunk_size")
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -9,7 +9,7 @@ from keras import ops
 
 from longshort.layers._recurrent import State
 from longshort.layers._xlstm import XLSTMLayer
-from longshort.ops._slstm import slstm
+from longshort.ops import Path, choose_path, slstm
 
 Tensor = Any
 
@@ -24,8 +24,9 @@ class SLSTM(XLSTMLayer):
 
     A large input gate outweighs everything that the memory holds, so a decision can be revised at
     any time. U acts within each head: h of one head does not enter the gates of another. See
-    `longshort.ops._slstm.slstm` for the m that keeps exp within range. The layer runs in
-    `keras.ops`, on every backend; there are no fused kernels for it yet. Around it the paper puts a
+    `longshort.ops.slstm` for the m that keeps exp within range. The heads run side by side in the
+    fused kernels, and in `keras.ops`, with one `PathWarning`, where those cannot (float64, another
+    backend than JAX or device than the CPU); `path` says which. Around the layer the paper puts a
     block with normalisation, which is the caller's to build.
 
     Weights: `kernel` (D, 4H), `recurrent_kernel` (N, H/N, 4H/N), `bias` (4H,).
@@ -68,14 +69,13 @@ class SLSTM(XLSTMLayer):
         *,
         num_heads: int = 1,
         forget_activation: str = "sigmoid",
-        use_bias: bool = True,
         unit_forget_bias: bool = True,
         recurrent_initializer: Any = "orthogonal",
         recurrent_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(units, num_heads=num_heads, forget_activation=forget_activation, **kwargs)
-        self.use_bias, self.unit_forget_bias = use_bias, unit_forget_bias
+        self.unit_forget_bias = unit_forget_bias
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
         self.recurrent_regularizer = keras.regularizers.get(recurrent_regularizer)
 
@@ -83,23 +83,14 @@ class SLSTM(XLSTMLayer):
         """Create the weights for inputs of shape (batch, time, features)."""
         super().build(sequences_shape, initial_state_shape)
         size = self.units // self.num_heads
-        self.kernel = self.add_weight(
-            shape=(sequences_shape[-1], 4 * self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            name="kernel",
-        )
+        self.add_kernel(sequences_shape[-1], 4 * self.units)
         self.recurrent_kernel = self.add_weight(
             shape=(self.num_heads, size, 4 * size),
             initializer=self._recurrent_kernels,
             regularizer=self.recurrent_regularizer,
             name="recurrent_kernel",
         )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(4 * self.units,), initializer=self._biases, name="bias"
-            )
+        self.add_bias(4 * self.units, self._biases)
 
     def _recurrent_kernels(self, shape: Any, dtype: Any = None) -> Tensor:
         heads, initializer = [], self.recurrent_initializer
@@ -119,28 +110,31 @@ class SLSTM(XLSTMLayer):
         H = self.units
         return ops.concatenate([bias[:H], ops.ones((H,), bias.dtype), bias[2 * H :]])
 
+    @property
+    def path(self) -> Path:
+        """The path that this layer's calls take, and why."""
+        return choose_path(dtype=self.compute_dtype)
+
     def get_initial_state(self, batch_size: int) -> State:
         """h, c, n and m before the first step: zeros; n = 0 says that nothing is kept yet."""
         return [ops.zeros((batch_size, self.units), self.state_dtype) for _ in range(4)]
 
     def loop(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
         """The loop over the steps."""
-        self.check_features(x, self.kernel.shape[0])
         hs, last = slstm(
-            x,
+            ops.cast(x, self.compute_dtype),  # which it had: bfloat16 says how to multiply
             self.weight(self.kernel),
             self.weight(self.recurrent_kernel),
             None if self.bias is None else self.weight(self.bias),
-            tuple(state),  # type: ignore[arg-type]
-            mask,
-            self.forget_activation,
+            mask=mask,
+            initial_state=state,
+            forget_activation=self.forget_activation,
         )
-        return hs, list(last)
+        return ops.cast(hs, self.state_dtype), list(last)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
         return super().get_config() | {
-            "use_bias": self.use_bias,
             "unit_forget_bias": self.unit_forget_bias,
             "recurrent_initializer": keras.initializers.serialize(self.recurrent_initializer),
             "recurrent_regularizer": keras.regularizers.serialize(self.recurrent_regularizer),

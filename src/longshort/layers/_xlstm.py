@@ -20,6 +20,7 @@ class XLSTMLayer(RecurrentLayer):
         units: H, the number of units, over all heads.
         num_heads: N, the number of heads; divides `units`.
         forget_activation: `"sigmoid"` or `"exp"`.
+        use_bias: Whether there is a bias.
         go_backwards: Process the sequences from the end; outputs are in the order of processing.
         kernel_initializer: As in Keras' LSTM.
         bias_initializer: As in Keras' LSTM.
@@ -33,6 +34,7 @@ class XLSTMLayer(RecurrentLayer):
         *,
         num_heads: int,
         forget_activation: str,
+        use_bias: bool = True,
         go_backwards: bool = False,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
@@ -42,6 +44,7 @@ class XLSTMLayer(RecurrentLayer):
         super().__init__(**kwargs)
         self.units, self.num_heads = units, num_heads
         self.forget_activation, self.go_backwards = forget_activation, go_backwards
+        self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -57,6 +60,21 @@ class XLSTMLayer(RecurrentLayer):
         if faults:
             raise DataError(f"{type(self).__name__}: expected {'; '.join(faults)}.")
 
+    def add_kernel(self, features: int, columns: int) -> None:
+        """Create `kernel` (D, columns)."""
+        self.kernel = self.add_weight(
+            shape=(features, columns),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            name="kernel",
+        )
+
+    def add_bias(self, columns: int, bias_initializer: Any) -> None:
+        """Create `bias` (columns,), or None without one."""
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(columns,), initializer=bias_initializer, name="bias")
+
     def loop(self, x: Tensor, state: State, mask: Tensor | None) -> tuple[Tensor, State]:
         """Outputs of every step (B, T, H) and the last state, in float32 at least."""
         raise NotImplementedError
@@ -70,6 +88,7 @@ class XLSTMLayer(RecurrentLayer):
         self, sequences: Tensor, state: State, mask: Tensor | None, training: bool
     ) -> tuple[Tensor, State]:
         """Run the steps in order, or from the end."""
+        self.check_features(sequences, self.kernel.shape[0])
         x = ops.cast(sequences, self.state_dtype)
         if mask is not None:
             x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN reaches the gradients
@@ -105,7 +124,7 @@ class XLSTMLayer(RecurrentLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""
-        names = ("units", "num_heads", "forget_activation", "go_backwards")
+        names = ("units", "num_heads", "forget_activation", "use_bias", "go_backwards")
         return (
             super().get_config()
             | {name: getattr(self, name) for name in names}

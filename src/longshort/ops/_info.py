@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from longshort.ops import _library
-from longshort.ops._lstm import choose_path
+from longshort.ops._paths import choose_path
 
 
 def info() -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from longshort._errors import KernelError
 from longshort.ops import _library
 from longshort.ops._inputs import LSTMInputs
+from longshort.ops._slstm_inputs import SLSTMInputs
 
 Array = jax.Array
 Shape = tuple[int, ...]
@@ -24,7 +25,8 @@ Shape = tuple[int, ...]
 class Arguments(NamedTuple):
     """What the kernels take, float32 (mask: bool); an absent array has zero elements.
 
-    N directions over the same mask run side by side: 1, or 2 of which the second is the reverse.
+    N layers over the same mask run side by side: 1, 2 directions of which the second is the
+    reverse, or the heads of an sLSTM.
     """
 
     x: Array  # (B, T, D), or (N, B, T, D)
@@ -33,7 +35,7 @@ class Arguments(NamedTuple):
     bias: Array  # (N, 4H)
     mask: Array  # (B, T)
     h0: Array  # (N, B, P)
-    c0: Array  # (N, B, H)
+    c0: Array  # (N, B, H); of the sLSTM c, n, m: (N, 3, B, H)
     x_dropout: Array  # (N, 4, B, D)
     h_dropout: Array  # (N, 4, B, P)
     peephole: Array  # (N, 3, H)
@@ -56,7 +58,7 @@ class Saved(NamedTuple):
     """
 
     gates: Any  # (N, 4 H' B T)
-    cells: Any  # (N, H' B T)
+    cells: Any  # (N, H' B T), of the sLSTM three times that
     products: Any  # (N, 8 H' B T)
     statistics: Any  # (N, B T, 6)
     outs: Any  # (N, B, T, H)
@@ -72,6 +74,11 @@ class Options(NamedTuple):
     sequences: bool  # whether h of every step is wanted
     bfloat16: bool  # whether the factors of all products are rounded
     variant: tuple[tuple[str, Any], ...]  # `_library.settings`
+
+    def cell_state(self, N: int, B: int, H: int) -> Shape:
+        """The shape of c, and of what the cell has beside it."""
+        states = _library.STATES[dict(self.variant)["cell"]]
+        return (N, B, H) if states == 1 else (N, states, B, H)
 
 
 @functools.cache
@@ -99,12 +106,14 @@ def _ffi_call(
     return call(*args, **words, **variant)
 
 
-def _no_derivative(function: Any, why: str = "The fused LSTM has no second derivatives.") -> Any:
+def _no_derivative(function: Any, why: str = "The fused layers have no second derivatives.") -> Any:
     """Refuse to differentiate, with a sentence instead of XLA's target name."""
     guarded = jax.custom_vjp(function, nondiff_argnums=(0,))
 
     def forward(options: Options, *args: Any) -> Any:
-        raise KernelError(f"{why} Use path='keras' of longshort.ops where you need them.")
+        raise KernelError(
+            f"{why} Use path='keras' of the function of longshort.ops where you need them."
+        )
 
     def backward(options: Options, saved: Any, arriving: Any) -> Any:
         raise AssertionError("unreachable: the forward rule refuses")
@@ -120,7 +129,7 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
         saved.gates.shape,
         (N, B, T, P) if args.projection.size else (0,),
         (N, B, P),
-        (N, B, H),
+        options.cell_state(N, B, H),
         args.peephole.shape,
         saved.gates.shape if args.norm_gain.size else (0,),
         args.norm_gain.shape,
@@ -153,14 +162,15 @@ def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
 def _run(args: Arguments, options: Options, hs: Shape, saved: Saved, traced: Shape = (0,)) -> Any:
     """The forward call with results of the given shapes; zero elements: not wanted."""
     N, B, _, H, P = args.sizes()
-    results = _float32(hs, (N, B, P), (N, B, H), *saved, *(traced,) * 5)
+    results = _float32(hs, (N, B, P), options.cell_state(N, B, H), *saved, *(traced,) * 5)
     return _ffi_call("forward", results, options, *args)
 
 
 @_no_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
-    gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H))
+    states = _library.STATES[dict(options.variant)["cell"]]
+    gates, cells = ((N, size) for size in _library.saved_sizes(B, T, H, states))
     saved = Saved(gates, cells, *NOTHING_SAVED[2:])
     if args.norm_gain.size:
         saved = saved._replace(products=(N, 2 * gates[1]), statistics=(N, B * T, 6))
@@ -266,12 +276,14 @@ def _in_chunks(args: Arguments, options: Options) -> tuple[Array, Array, Array]:
     return hs, *state
 
 
-def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Arguments, Options]:
+def _prepare(
+    directions: tuple[LSTMInputs, ...], sequences: bool, cell: str = "lstm"
+) -> tuple[Arguments, Options]:
     """What the kernels take for one direction, or for two with the same mask."""
     register()
     alone = directions[0] if len(directions) == 1 else None
     first = directions[0]
-    variant = tuple(_library.settings(first).items())
+    variant = tuple(_library.settings(first, cell).items())
     options = Options(
         reverse=bool(alone and alone.reverse),
         sequences=sequences,
@@ -318,12 +330,15 @@ def _prepare(directions: tuple[LSTMInputs, ...], sequences: bool) -> tuple[Argum
     return args, options
 
 
-def run(*directions: LSTMInputs, sequences: bool, recompute: bool = False) -> list[Any]:
+def run(
+    *directions: LSTMInputs, sequences: bool, recompute: bool = False, cell: str = "lstm"
+) -> list[Any]:
     """For each direction `hs` in its order of processing (empty unless `sequences`), h and c.
 
-    Two directions, a forward and a reverse one with the same mask, run side by side.
+    Two directions, a forward and a reverse one with the same mask, run side by side. Of another
+    cell than the LSTM, `directions` are the layers as they lie in the kernels' tile.
     """
-    args, options = _prepare(directions, sequences)
+    args, options = _prepare(directions, sequences, cell)
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)
     results = []
     for n, inputs in enumerate(directions):
@@ -345,3 +360,50 @@ def _traced(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
     results = _run(args, options, (B, T, N, P), NOTHING_SAVED, (N, B, T, H))
     return results[0], *results[-5:]
+
+
+def run_slstm(inputs: SLSTMInputs, sequences: bool) -> tuple[Array, tuple[Any, ...]]:
+    """`hs` (B, T, H) in its order of processing (empty unless `sequences`), and h, c, n, m (B, H).
+
+    The heads are layers over the same x that run side by side.
+    """
+    register()
+    heads = inputs.heads(jnp)
+    plain = LSTMInputs(inputs.x, heads["kernel"], heads["recurrent_kernel"])
+    exp_forget = inputs.forget_activation == "exp"
+    options = Options(
+        reverse=inputs.reverse,
+        sequences=sequences,
+        bfloat16=inputs.bfloat16,
+        variant=tuple(_library.settings(plain, "slstm", exp_forget).items()),
+    )
+
+    def given(value: Any, rank: int, dtype: Any = jnp.float32) -> Array:
+        return jnp.zeros((0,) * rank, dtype) if value is None else jnp.asarray(value, dtype)
+
+    args = Arguments(
+        x=given(inputs.x, 3),
+        kernel=given(heads["kernel"], 3),
+        recurrent_kernel=given(heads["recurrent_kernel"], 3),
+        bias=given(heads["bias"], 2),
+        mask=given(inputs.mask, 2, jnp.bool_),
+        h0=given(heads["h0"], 3),
+        c0=given(heads["c0"], 4),
+        x_dropout=given(None, 4),
+        h_dropout=given(None, 4),
+        peephole=given(None, 3),
+        projection=given(None, 3),
+        norm_gain=given(None, 2),
+        norm_cell=given(None, 3),
+        noise=given(None, 2, jnp.uint32),
+    )
+    hs, h, states = lstm(args, options)
+
+    def joined(state: Array) -> Array:
+        """(N, B, H/N) -> (B, H)."""
+        return jnp.moveaxis(state, 0, 1).reshape(state.shape[1], -1)
+
+    if sequences:
+        hs = hs.reshape(*hs.shape[:2], -1)
+        hs = jnp.flip(hs, 1) if inputs.reverse else hs
+    return hs, tuple(joined(state) for state in (h, *jnp.moveaxis(states, 1, 0)))

@@ -39,6 +39,8 @@ _POINTERS = (
 # What the kernels take, by their numbers in kernels/lstm.h.
 ACTIVATIONS = ("tanh", "relu", "softsign", "linear")
 RECURRENT_ACTIVATIONS = ("sigmoid", "hard_sigmoid")
+CELLS = ("lstm", "gru", "slstm")
+STATES = (1, 1, 3)  # of each, beside h
 
 
 class _Call(ctypes.Structure):
@@ -48,6 +50,7 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
         ("bfloat16", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("cell", "exp_forget")),
         *((name, ctypes.c_int32) for name in ("coupled", "activation", "recurrent_activation")),
         ("cell_clip", ctypes.c_float),
         *((name, ctypes.c_double) for name in ("zoneout_h", "zoneout_c", "update_dropout")),
@@ -165,10 +168,12 @@ def set_num_threads(n: int) -> None:
         raise KernelError(f"set_num_threads({n}): {error.decode()}.")
 
 
-def settings(inputs: LSTMInputs) -> dict[str, Any]:
-    """The settings of the variant, as the kernels take them."""
+def settings(inputs: LSTMInputs, cell: str = "lstm", exp_forget: bool = False) -> dict[str, Any]:
+    """The settings of the variant, and which cell it is, as the kernels take them."""
     zoneout_h, zoneout_c = inputs.zoneout
     return {
+        "cell": CELLS.index(cell),
+        "exp_forget": bool(exp_forget),
         "coupled": bool(inputs.coupled),
         "activation": ACTIVATIONS.index(inputs.activation),
         "recurrent_activation": RECURRENT_ACTIVATIONS.index(inputs.recurrent_activation),
@@ -179,8 +184,37 @@ def settings(inputs: LSTMInputs) -> dict[str, Any]:
     }
 
 
-def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> None:
-    """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place)."""
+def call(
+    function: str,
+    inputs: LSTMInputs,
+    cell: str = "lstm",
+    exp_forget: bool = False,
+    /,
+    **arrays: Any,
+) -> None:
+    """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place).
+
+    Raises:
+        KernelError: The library is missing or refuses the call.
+    """
+    call_layers(function, [layer_of(inputs, cell, exp_forget, **arrays)])
+
+
+def call_layers(function: str, layers: list[tuple[_Call, Any]]) -> None:
+    """Call one kernel for several layers, side by side; see `layer_of`.
+
+    Raises:
+        KernelError: The library is missing or refuses the call.
+    """
+    calls = (_Call * len(layers))(*(layer for layer, _ in layers))
+    if error := getattr(required(), f"longshort_lstm_{function}")(calls, len(layers)):
+        raise KernelError(error.decode())
+
+
+def layer_of(
+    inputs: LSTMInputs, cell: str, exp_forget: bool = False, **arrays: Any
+) -> tuple[_Call, Any]:
+    """A layer of a call, and the arrays that must live as long; arguments as in `call`."""
     names = "x kernel bias h0 c0 x_dropout h_dropout peephole projection norm_cell".split()
     given: dict[str, Any] = {name: getattr(inputs, name) for name in names}
     given |= {"recurrent": inputs.recurrent_kernel, "norm_gain": inputs.norm_gains}
@@ -192,19 +226,18 @@ def _call(function: str, inputs: LSTMInputs, **arrays: np.ndarray | None) -> Non
         kept["noise"] = np.array([*inputs.noise_key, inputs.first_step], np.uint32)
     kept.update({k: v for k, v in arrays.items() if v is not None})
     outputs, units = kept["recurrent"].shape[0], inputs.units
-    call = _Call(B, T, D, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
-    for name, value in settings(inputs).items():
-        setattr(call, name, value)
+    layer = _Call(B, T, D, units, outputs, outputs, inputs.reverse, inputs.bfloat16)
+    for name, value in settings(inputs, cell, exp_forget).items():
+        setattr(layer, name, value)
     for name, array in kept.items():
-        setattr(call, name, array.ctypes.data)
-    if error := getattr(required(), f"longshort_lstm_{function}")(ctypes.byref(call), 1):
-        raise KernelError(error.decode())
+        setattr(layer, name, array.ctypes.data)
+    return layer, kept
 
 
-def saved_sizes(batch: int, time: int, units: int) -> tuple[int, int]:
+def saved_sizes(batch: int, time: int, units: int, states: int = 1) -> tuple[int, int]:
     """Elements of `gates` (and `dz`) and of `cells`, which the forward pass saves."""
     cells = -(-units // UNIT_BLOCK) * UNIT_BLOCK * time * batch
-    return 4 * cells, cells
+    return 4 * cells, states * cells
 
 
 def _with_gate_i(inputs: LSTMInputs) -> LSTMInputs:
@@ -239,7 +272,7 @@ def _turned(inputs: LSTMInputs, array: Any) -> Any:
     return np.ascontiguousarray(np.asarray(array, np.float32)[:, ::-1])
 
 
-def _empty(**shapes: Any) -> dict[str, np.ndarray]:
+def _empty(**shapes: Any) -> dict[str, Any]:
     return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
 
 
@@ -266,7 +299,7 @@ def lstm_forward(
     elif trace:
         shapes |= {f"trace_{name}": (B, T, H) for name in "ifgoc"}
     out = _empty(**shapes)
-    _call("forward", inputs, **out)
+    call("forward", inputs, **out)
     turned = ("hs", *(name for name in out if name.startswith("trace_")))
     out |= {name: _turned(inputs, out[name]) for name in turned}
     return {name.removeprefix("trace_"): value for name, value in out.items()}
@@ -299,13 +332,13 @@ def lstm_backward(
     names = ("gates", "cells", "products", "statistics")
     saved = {name: outputs[name] for name in names if name in outputs}
     made = _empty(**shapes)
-    _call("backward", inputs, **saved, **arriving, **made)
+    call("backward", inputs, **saved, **arriving, **made)
     dz = {name: made[name] for name in ("dz", "dz_x") if name in made}
     weights, dx = _empty(dkernel=(D, 4 * H), drecurrent=(P, 4 * H)), np.empty((B, T, D), np.float32)
     if not normed:
         weights["dbias"] = made["dbias"] = np.empty(4 * H, np.float32)
-    _call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), **dz, **weights)
-    _call("input_gradient", inputs, dz=dz["dz_x" if normed else "dz"], dx=dx)
+    call("weight_gradient", inputs, hs=_turned(inputs, outputs["hs"]), **dz, **weights)
+    call("input_gradient", inputs, dz=dz["dz_x" if normed else "dz"], dx=dx)
     first = H if inputs.coupled else 0  # the columns of the gate i are not the caller's
     gradients = {"x": dx, "h0": made["dh0"], "c0": made["dc0"], "bias": made["dbias"][first:]}
     gradients["kernel"] = weights["dkernel"][:, first:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict, Unpack
@@ -10,9 +9,10 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 import keras
 from keras import ops
 
-from longshort._errors import DataError, PathWarning
+from longshort._errors import DataError
 from longshort.ops import _keras, _library
-from longshort.ops._inputs import ARRAYS, LSTMInputs, fits
+from longshort.ops._inputs import ARRAYS, LSTMInputs
+from longshort.ops._paths import Path, checked_path, checked_sequences, choose_path, fused_name
 
 Tensor = Any
 
@@ -30,88 +30,6 @@ class Variant(TypedDict, total=False):
     update_dropout: float
     noise_key: Tensor | None
     first_step: int | Tensor
-
-
-class Path(NamedTuple):
-    """The path of a call: `kernel` (fused) or `keras` (keras.ops), and why."""
-
-    name: str
-    reason: str
-
-
-def choose_path(
-    activation: Any = "tanh",
-    recurrent_activation: Any = "sigmoid",
-    dtype: str = "float32",
-) -> Path:
-    """Which path `lstm` takes for these options, and why.
-
-    Args:
-        activation: As in `lstm`.
-        recurrent_activation: As in `lstm`.
-        dtype: Type of the inputs.
-
-    >>> longshort.ops.choose_path(activation="gelu").reason
-    "activation 'gelu' is none of tanh, relu, softsign, linear"
-    """
-    for word, given, fused in (
-        ("activation", activation, _library.ACTIVATIONS),
-        ("recurrent_activation", recurrent_activation, _library.RECURRENT_ACTIVATIONS),
-    ):
-        if _fused_name(given, fused) is None:
-            name = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
-            return Path("keras", f"{word} {name!r} is none of {', '.join(fused)}")
-    if dtype not in ("float32", "bfloat16", "float16"):
-        return Path("keras", f"the kernels compute in float32, not in {dtype}")
-    return _machine_path()
-
-
-def _fused_name(activation: Any, names: Sequence[str]) -> str | None:
-    """Which of the kernels' functions Keras takes an activation for; None: none."""
-    function = keras.activations.get(activation)
-    return next((name for name in names if function is keras.activations.get(name)), None)
-
-
-def _machine_path() -> Path:
-    """The path for a call that the kernels can take: what backend, device and install allow."""
-    if (backend := keras.backend.backend()) != "jax":
-        return Path("keras", f"the Keras backend is {backend}; set KERAS_BACKEND=jax")
-    import jax
-
-    if (device := jax.default_backend()) != "cpu":
-        return Path("keras", f"JAX runs on {device}; the kernels are for the CPU")
-    if _library.load() is None:
-        return Path("keras", "longshort was installed without a C++ compiler")
-    return Path("kernel", f"XLA FFI, {_library.isa()}, {_library.num_threads()} threads")
-
-
-_warned: set[str] = set()
-
-
-def warn_once(reason: str) -> None:
-    """Say, once a process for each reason, that a call leaves the fused path."""
-    if reason not in _warned:
-        _warned.add(reason)
-        warnings.warn(
-            f"longshort: this LSTM runs on the keras.ops path, not on the fused kernels: {reason}.",
-            PathWarning,
-            stacklevel=3,
-        )
-
-
-def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
-    shape, dtype = tuple(mask.shape), keras.backend.standardize_dtype(mask.dtype)
-    expected = tuple(x.shape[:2])
-    if not fits(shape, expected):
-        raise DataError(
-            f"LSTM: expected a mask of shape (batch, time) = {expected}, got {shape}. "
-            "Give one boolean a step: True where the step is real."
-        )
-    if dtype != "bool" and "int" not in dtype:
-        raise DataError(
-            f"LSTM: expected a boolean mask, got {dtype}. Convert it: mask.astype(bool)."
-        )
-    return ops.cast(mask, "bool")
 
 
 def _checked_state(initial_state: Any) -> tuple[Tensor | None, Tensor | None]:
@@ -232,7 +150,7 @@ def lstm(
         recurrent_activation=recurrent_activation,
         **variant,
     )
-    taken = _checked_path(path, call.path())
+    taken = checked_path("LSTM", path, call.path())
     if taken == "kernel":
         from longshort.ops import _jax
 
@@ -317,14 +235,7 @@ class _Call(NamedTuple):
     ) -> _Call:
         if unknown := variant.keys() - Variant.__annotations__.keys():
             raise TypeError(f"lstm() got an unexpected keyword argument {min(unknown)!r}")
-        x = ops.convert_to_tensor(x)
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        if "float" not in dtype:  # integers and booleans, as Keras takes them
-            dtype = keras.backend.floatx()
-            x = ops.cast(x, dtype)
-        if mask is not None:
-            mask = _checked_mask(ops.convert_to_tensor(mask), x)
-            x = ops.where(mask[..., None], x, ops.zeros_like(x))  # 0 * NaN reaches the gradients
+        x, mask, dtype = checked_sequences(x, mask, "LSTM")
         h0, c0 = _checked_state(initial_state)
         inputs = LSTMInputs(
             x,
@@ -338,8 +249,8 @@ class _Call(NamedTuple):
             h_dropout,
             reverse,
             bfloat16=dtype == "bfloat16",
-            activation=_fused_name(activation, _library.ACTIVATIONS) or activation,
-            recurrent_activation=_fused_name(recurrent_activation, _library.RECURRENT_ACTIVATIONS)
+            activation=fused_name(activation, _library.ACTIVATIONS) or activation,
+            recurrent_activation=fused_name(recurrent_activation, _library.RECURRENT_ACTIVATIONS)
             or recurrent_activation,
             **variant,
         )
@@ -357,13 +268,3 @@ class _Call(NamedTuple):
         hs, h, c = results
         hs = ops.cast(hs, self.dtype) if return_sequences else None
         return hs, ops.cast(h, self.dtype), ops.cast(c, self.dtype)
-
-
-def _checked_path(wanted: str, possible: Path) -> str:
-    if wanted not in ("auto", "kernel", "keras"):
-        raise DataError(f"lstm: expected path 'auto', 'kernel' or 'keras', got {wanted!r}.")
-    if wanted == "kernel" and possible.name != "kernel":
-        raise DataError(f"lstm: path='kernel' cannot take this call: {possible.reason}.")
-    if wanted == "auto" and possible.name == "keras":
-        warn_once(possible.reason)
-    return "keras" if wanted == "keras" else possible.name

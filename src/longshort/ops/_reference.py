@@ -21,7 +21,7 @@ from longshort.ops._inputs import LSTMInputs
 Array = NDArray[np.float64]
 
 # Each function, and its derivative from its value.
-_ACTIVATIONS: dict[str, Any] = {
+ACTIVATIONS: dict[str, Any] = {
     "tanh": (np.tanh, lambda y: 1 - y**2),
     "relu": (lambda z: np.maximum(z, 0), lambda y: 1.0 * (y > 0)),
     "softsign": (lambda z: z / (1 + np.abs(z)), lambda y: (1 - np.abs(y)) ** 2),
@@ -84,8 +84,8 @@ class _Layer:
         self.projection, self.gains, self.norm_cell = optional
         self.coupled = inputs.coupled
         self.clip = np.inf if inputs.cell_clip is None else inputs.cell_clip
-        self.A, self.dA = _ACTIVATIONS[inputs.activation]
-        self.R, self.dR = _ACTIVATIONS[inputs.recurrent_activation]
+        self.A, self.dA = ACTIVATIONS[inputs.activation]
+        self.R, self.dR = ACTIVATIONS[inputs.recurrent_activation]
         self.inputs = inputs
 
     def noise(self, s: int) -> tuple[Any, Any, Any]:

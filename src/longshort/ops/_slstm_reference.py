@@ -12,34 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from longshort.ops._slstm_inputs import SLSTMInputs
+
 Array = NDArray[np.float64]
 State = tuple[Array, Array, Array, Array]
-
-
-@dataclass(frozen=True)
-class SLSTMInputs:
-    """Arguments of one sLSTM layer over a whole sequence.
-
-    Args:
-        x: Inputs, shape (B, T, D).
-        kernel: Input weights, shape (D, 4H).
-        recurrent_kernel: Recurrent weights of each head, shape (N, H/N, 4H/N).
-        bias: Shape (4H,); None: zeros.
-        mask: Booleans, shape (B, T), False = skip the step; None: no step is skipped.
-        h0: Initial h, shape (B, H); None: zeros. So c0, n0 and m0.
-        forget_activation: `"sigmoid"` or `"exp"`.
-    """
-
-    x: Any
-    kernel: Any
-    recurrent_kernel: Any
-    bias: Any = None
-    mask: Any = None
-    h0: Any = None
-    c0: Any = None
-    n0: Any = None
-    m0: Any = None
-    forget_activation: str = "sigmoid"
 
 
 @dataclass(frozen=True)
@@ -83,12 +59,13 @@ def _arrays(a: SLSTMInputs) -> dict[str, Any]:
     def filled(value: ArrayLike | None, shape: tuple[int, ...]) -> Array:
         return np.zeros(shape) if value is None else np.asarray(value, np.float64)
 
+    mask = np.ones((B, T), bool) if a.mask is None else np.asarray(a.mask, bool)
     return {
-        "x": x,
+        "x": x[:, ::-1] if a.reverse else x,
         "kernel": np.asarray(a.kernel, np.float64).reshape(-1, 4, H),
         "recurrent": recurrent.reshape(N, size, 4, size),
         "bias": filled(a.bias, (4 * H,)).reshape(4, H),
-        "mask": np.ones((B, T), bool) if a.mask is None else np.asarray(a.mask, bool),
+        "mask": mask[:, ::-1] if a.reverse else mask,
         "state": tuple(filled(s, (B, H)) for s in (a.h0, a.c0, a.n0, a.m0)),
     }
 
@@ -167,7 +144,7 @@ def slstm_backward(
             np.where(real, b, d) for b, d in zip(before, (dh, dc, dn, dm), strict=True)
         )
     return {
-        "x": dx,
+        "x": dx[:, ::-1] if inputs.reverse else dx,
         "kernel": dW.reshape(dW.shape[0], -1),
         "recurrent_kernel": dU.reshape(N, size, -1),
         "bias": db.reshape(-1),

@@ -8,7 +8,8 @@ import keras
 from keras import ops
 
 from longshort.ops import _keras
-from longshort.ops._lstm import _Call, _checked_path
+from longshort.ops._lstm import _Call
+from longshort.ops._paths import checked_path
 
 Tensor = Any
 
@@ -26,7 +27,7 @@ def trace(*, path: str = "auto", **arguments: Any) -> dict[str, Tensor]:
     """
     call = _Call.of(**arguments)
     inputs = call.inputs
-    if _checked_path(path, call.path()) == "keras":
+    if checked_path("LSTM", path, call.path()) == "keras":
         names = (inputs.activation, inputs.recurrent_activation)
         return _keras.trace(inputs, *map(keras.activations.get, names))
     from longshort.ops import _jax
