@@ -19,6 +19,8 @@ LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScra
     if (s > 0) prefetch<false>(a.cells + (entry - scratch.steps.active(s - 1)) * kBlock, rows * kBlock);
     prefetch<true>(a.dz + entry * kTile, rows * kTile);
   }
+  for (int64_t r = 0; a.dhs && r < rows; ++r)
+    prefetch<false>(dhs_at(a, scratch.steps.row[place + r], s, block), blocks * kBlock);
 }
 
 // A row's last step: what arrives is the gradient of h_last and of what was copied from it.
@@ -300,12 +302,14 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
           first_of_row(a, scratch, s, place, block);
     });
     if (!plan.by_rows) team.wait();
-    const auto also = [&](auto part) {
-      for_own(0, now, [&](Range places) { part(a, scratch, s, places, shares.cells); });
+    const auto also = [&](auto... parts) {
+      for_own(0, now, [&](Range places) { (parts(a, scratch, s, places, shares.cells), ...); });
       if (!plan.by_rows) team.wait();
     };
     if (a.projection) also(project_backward);
-    if (a.norm_gain) {
+    if (a.norm_gain && plan.by_rows) also(norm_out_backward, norm_cell_backward, norm_gates_backward);
+    if (a.norm_gain && !plan.by_rows) {
+      also(norm_out_backward);
       also(norm_cell_backward);
       also(norm_gates_backward);
     }

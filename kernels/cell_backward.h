@@ -20,7 +20,7 @@ struct BackwardScratch {
                    // in bfloat16 (2, B, 4, padded H)
   float* sums;        // (blocks, B, num_sums, kLanes) by places, see above, or null
   float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
-  float* dcells;      // (B, blocks kLanes) by places, its gradient of c
+  float* dcells;      // (B, blocks kLanes) by places, its gradients of o A(c), then of c
   float* parts;       // (3, B, blocks, 2, kLanes) by places, of its means
   float* projected;   // (B, width) by places, the gradient of what was projected, or null
   float* projection;  // the packed weights that it is multiplied with, or null
@@ -124,13 +124,14 @@ LONGSHORT_INLINE Vector cell_before(const longshort_lstm& a, const BackwardScrat
   return load_n(a.c0 + (state * a.batch + scratch.steps.row[place]) * H + unit, H - unit);
 }
 
+LONGSHORT_INLINE const float* dhs_at(const longshort_lstm& a, int64_t row, int64_t s,
+                                     int64_t block) {
+  return a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + block * kBlock;
+}
 // The gradient of h at step s for one place and block, with that of hs.
 LONGSHORT_INLINE Vector add_dhs(const longshort_lstm& a, int64_t row, int64_t s, int64_t block,
                                 Vector dh) {
-  if (!a.dhs) return dh;
-  const int64_t unit = block * kBlock;
-  const float* dhs = a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit;
-  return dh + load_n(dhs, a.outputs - unit);
+  return a.dhs ? dh + load_n(dhs_at(a, row, s, block), a.outputs - block * kBlock) : dh;
 }
 
 // Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.
@@ -206,11 +207,8 @@ struct VariedBackward {
   }
 };
 
-// With layer norm, in layer_norm_backward.h.
-void norm_out_backward(const VariedBackward& at, int64_t place, Vector dout);
-
 LONGSHORT_INLINE void VariedBackward::cell(int64_t place, Vector dout) const {
-  if (a.norm_gain) return norm_out_backward(*this, place, dout);
+  if (a.norm_gain) return store(scratch.dcells_at(a, place, block), dout);  // the rest: layer_norm_backward.h
   const int64_t row = row_of(place);
   const KeepDz put(a, scratch, s, place, block, entry(place));
   if (masked(a, row, s)) return put.zeros();

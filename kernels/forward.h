@@ -293,15 +293,16 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       }
     }
     if (!plan.by_rows) team.wait();
-    const auto also = [&](auto part, Range share) {
-      for_own(active, [&](Range places) { part(step, places, share); });
+    const auto also = [&](Range share, auto... parts) {
+      for_own(active, [&](Range places) { (parts(step, places, share), ...); });
       if (!plan.by_rows) team.wait();
     };
-    if (a.norm_gain) {
-      also(norm_gates, blocks);
-      also(norm_cells, blocks);
+    if (a.norm_gain && plan.by_rows) also(blocks, norm_gates, norm_cells);
+    if (a.norm_gain && !plan.by_rows) {
+      also(blocks, norm_gates);
+      also(blocks, norm_cells);
     }
-    if (a.projection) also(project_forward, shares.states);
+    if (a.projection) also(shares.states, project_forward);
     if (a.trace_i) for_own(active, [&](Range places) { trace_step(step, places, blocks); });
   }
   for_own(a.batch, [&](Range places) { finish_forward(a, scratch, places, shares); });

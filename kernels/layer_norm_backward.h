@@ -50,24 +50,31 @@ struct NormEntry {
 
 LONGSHORT_INLINE void add_to(float* sum, Vector value) { store(sum, load(sum) + value); }
 
-// From dout, the gradient of o A(norm(c)): dz of o, and the gradient of c without its statistics.
-inline void norm_out_backward(const VariedBackward& at, int64_t place, Vector dout) {
-  const longshort_lstm& a = at.a;
-  const int64_t row = at.row_of(place), H = a.units;
-  if (masked(a, row, at.s)) return;
-  const auto past = at.recall(place);
-  const Vector normed = NormEntry(a, at.scratch, at.s, place).c(past.c);
-  const Vector gain = load_n(a.norm_cell + at.unit, H - at.unit),
-               bias = load_n(a.norm_cell + H + at.unit, H - at.unit);
-  Vector dz, dc;
-  at.varied.out_backward(past.cell, mul_add(gain, normed, bias), dout, dz, dc);
-  store(a.dz_x + at.entry(place) * kTile + 3 * kBlock, dz);
-  float* sums = at.scratch.sums_at(a, place, at.block);
-  add_to(sums + kNormCellSum * kBlock, dc * normed);
-  add_to(sums + (kNormCellSum + 1) * kBlock, dc);
-  dc *= gain;
-  store(at.scratch.dcells_at(a, place, at.block), dc);
-  store_parts(at.scratch.parts_at(a, kOfCell, place, at.block), dc, dc * normed);
+// From the gradient of o A(norm(c)): dz of o, and the gradient of c without its statistics.
+inline void norm_out_backward(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
+                              Range places, Range blocks) {
+  const int64_t H = a.units;
+  const Noise noise(a, s);
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    const VariedBackward at(a, scratch, noise, s, block);
+    const Vector gain = load_n(a.norm_cell + at.unit, H - at.unit),
+                 bias = load_n(a.norm_cell + H + at.unit, H - at.unit);
+    for (int64_t place = places.begin; place < places.end; ++place) {
+      if (masked(a, at.row_of(place), s)) continue;
+      const auto past = at.recall(place);
+      const Vector normed = NormEntry(a, scratch, s, place).c(past.c);
+      float* kept = scratch.dcells_at(a, place, block);
+      Vector dz, dc;
+      at.varied.out_backward(past.cell, mul_add(gain, normed, bias), load(kept), dz, dc);
+      store(a.dz_x + at.entry(place) * kTile + 3 * kBlock, dz);
+      float* sums = scratch.sums_at(a, place, block);
+      add_to(sums + kNormCellSum * kBlock, dc * normed);
+      add_to(sums + (kNormCellSum + 1) * kBlock, dc);
+      dc *= gain;
+      store(kept, dc);
+      store_parts(scratch.parts_at(a, kOfCell, place, block), dc, dc * normed);
+    }
+  }
 }
 
 // To the gradient of z, which is kept in dz_x, and those of x W and h U without their statistics.
