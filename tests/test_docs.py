@@ -64,6 +64,6 @@ def test_readme_examples(tmp_path, monkeypatch):
     layer.build((None, 5, 3))
     names = {"layer": layer, "x": np.zeros(3)}
     if longshort.ops.choose_path().name == "kernel":
-        exec(next(b for b in blocks if "LSTMStep" in b), names)
+        exec(next(b for b in blocks if "layer.stream" in b), names)
         assert names["h"].shape == (1, 4)
     assert longshort.load("model.longshort").predict().shape == (12, 7)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from longshort._errors import DataError
+from longshort.layers import LSTM
 from longshort.ops import LSTMStep, _library
 from longshort.ops._inputs import LSTMInputs
 from longshort.ops._reference import lstm_forward
@@ -33,6 +34,26 @@ def test_steps_are_the_sequence(B, D, H, isa):
     for t in range(7):
         assert np.abs(step(x[:, t]) - expected.hs[:, t]).max() < 1e-5
     assert np.abs(step.c - expected.c_last).max() < 1e-5
+
+
+def test_stream_of_a_layer():
+    layer = LSTM(5, return_sequences=True, weight_drop=0.2, recurrent_dropout=0.1)
+    with pytest.raises(DataError, match="no weights yet"):
+        layer.stream()
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("f4")
+    hs = np.asarray(layer(x))
+    step = layer.stream(2)
+    for t in range(4):
+        assert np.abs(step(x[:, t]) - hs[:, t]).max() < 1e-6
+    for options, message in (
+        ({"zoneout": 0.1, "peephole": True}, "has not peephole, zoneout;"),
+        ({"activation": "relu"}, "activations other than"),
+        ({"go_backwards": True}, "go_backwards"),
+    ):
+        other = LSTM(5, **options)
+        other.build((None, None, 3))
+        with pytest.raises(DataError, match=message):
+            other.stream()
 
 
 def test_state():

@@ -7,10 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from longshort._errors import DataError
 from longshort.layers._cell import LSTMCell, call_arguments
 from longshort.layers._fused import FusedRNN, check_shape
 from longshort.layers._variant import Variant
-from longshort.ops import Path, choose_path, lstm
+from longshort.ops import LSTMStep, Path, choose_path, lstm
 from longshort.ops._trace import trace
 
 Tensor = Any
@@ -143,6 +144,39 @@ class LSTM(FusedRNN, keras.layers.LSTM):
             batch = ops.shape(sequences)[0]
             initial_state = self.states if self.stateful else self.get_initial_state(batch)
         return trace(**self.op_arguments(sequences, initial_state, mask, training=False))
+
+    def stream(self, batch: int = 1) -> LSTMStep:
+        """This layer as a `longshort.ops.LSTMStep`: a step a call, NumPy in and out, no Keras.
+
+        The weights are copied. What works in training only (dropouts, `weight_drop`) is no
+        hindrance.
+
+        Args:
+            batch: Number of streams that go on together.
+
+        Raises:
+            DataError: The layer has no weights yet, or is none of the plain LSTM.
+
+        >>> layer = longshort.layers.LSTM(4)
+        >>> _ = layer(np.zeros((1, 5, 3), "float32"))
+        >>> layer.stream()(np.zeros(3)).shape
+        (1, 4)
+        """
+        if not self.built:
+            raise DataError("LSTM.stream: the layer has no weights yet; call it or build it first.")
+        training_only = ("recurrent_dropout_on", "weight_drop")
+        hindrances = [name for name in self.variant.config() if name not in training_only]
+        names = (self.activation, self.recurrent_activation)
+        if names != (keras.activations.tanh, keras.activations.sigmoid):
+            hindrances.append("activations other than tanh and sigmoid")
+        if self.go_backwards:
+            hindrances.append("go_backwards")
+        if hindrances:
+            raise DataError(
+                f"LSTM.stream: a step has not {', '.join(hindrances)}; call the layer on one step "
+                "at a time with stateful=True."
+            )
+        return LSTMStep(*self.get_weights(), batch=batch)
 
     def op_arguments(
         self, sequences: Tensor, initial_state: Any, mask: Tensor | None, training: bool

@@ -30,8 +30,8 @@ class LSTMStep:
         c <- f c + i g                      h <- o tanh(c)
 
     The weights are packed once; a call costs microseconds, on one thread, and needs neither Keras
-    nor JAX. `LSTMStep(*layer.get_weights())` is the step of a trained layer, one with
-    Keras' default activations and none of the options of docs/variants.md.
+    nor JAX. `layer.stream()` is the step of a trained `longshort.layers.LSTM`;
+    `LSTMStep(*layer.get_weights())` that of any layer of Keras' default activations.
 
     Args:
         kernel: W, shape (D, 4H).
@@ -57,6 +57,7 @@ class LSTMStep:
         kernel: ArrayLike,
         recurrent_kernel: ArrayLike,
         bias: ArrayLike | None = None,
+        *,
         batch: int = 1,
     ) -> None:
         library = _library.required()
