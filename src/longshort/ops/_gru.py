@@ -177,7 +177,7 @@ class _Call(NamedTuple):
         **rest: Any,
     ) -> _Call:
         x, mask, dtype = checked_sequences(x, mask, "GRU")
-        functions = {
+        functions: dict[str, Any] = {
             "activation": fused_name(activation, _library.ACTIVATIONS) or activation,
             "recurrent_activation": fused_name(recurrent_activation, _library.RECURRENT_ACTIVATIONS)
             or recurrent_activation,

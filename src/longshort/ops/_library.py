@@ -189,6 +189,7 @@ def call(
     inputs: LSTMInputs,
     cell: str = "lstm",
     exp_forget: bool = False,
+    /,
     **arrays: np.ndarray | None,
 ) -> None:
     """Call one kernel; inputs as float32, `arrays` as they are (outputs are written in place).
@@ -211,7 +212,7 @@ def call_layers(function: str, layers: list[tuple[_Call, Any]]) -> None:
 
 
 def layer_of(
-    inputs: LSTMInputs, cell: str, exp_forget: bool = False, **arrays: np.ndarray | None
+    inputs: LSTMInputs, cell: str, exp_forget: bool = False, /, **arrays: np.ndarray | None
 ) -> tuple[_Call, Any]:
     """A layer of a call, and the arrays that must live as long; arguments as in `call`."""
     names = ("h0", "c0", "h_dropout", "peephole", "projection", "norm_cell")

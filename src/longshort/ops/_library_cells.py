@@ -139,16 +139,12 @@ def slstm_backward(
 
 def _heads(inputs: SLSTMInputs) -> list[LSTMInputs]:
     arrays = inputs.heads(np)
-    return [
-        LSTMInputs(
-            inputs.x,
-            mask=inputs.mask,
-            reverse=inputs.reverse,
-            bfloat16=inputs.bfloat16,
-            **{name: None if value is None else value[n] for name, value in arrays.items()},
-        )
+    shared = {name: getattr(inputs, name) for name in ("x", "mask", "reverse", "bfloat16")}
+    heads: list[dict[str, Any]] = [
+        {name: None if value is None else value[n] for name, value in arrays.items()}
         for n in range(len(arrays["kernel"]))
     ]
+    return [LSTMInputs(**shared, **head) for head in heads]
 
 
 def _call_heads(
