@@ -98,7 +98,8 @@ def test_kernels(isa, sizes, kind, forget):
 def test_bfloat16(isa, forget):
     rng = np.random.default_rng(6)
     inputs = make_inputs(rng, 35, 3, 33, 2, 40, forget_activation=forget, bfloat16=True)
-    # Of h alone: a rounded factor can turn which exponent m is, and with it where its gradient goes.
+    # Of h alone: a rounded factor can turn which exponent m is, and with it where its gradient
+    # goes.
     assert_matches(inputs, arriving(rng, inputs, last=False), slack=BFLOAT16 / 16)
 
 
