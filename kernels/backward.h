@@ -82,7 +82,7 @@ inline void project_backward(const longshort_lstm& a, const BackwardScratch& scr
 }
 
 // The gradient of h of R places at step s, from dz of step s + 1.
-template <bool Gated, bool Apart, int R, int N>
+template <bool Gated, int R, int N>
 void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                    int64_t place, int64_t block, bool leaves) {
   const int64_t H = a.units, P = a.outputs, B = a.batch, unit = block * kBlock;
@@ -93,7 +93,7 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
   factors.gate = B * P;
   factors.width = P - unit;
   Tile<R, N> product;
-  transposed_tile<Gated, Apart ? kOfH : -1>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
+  transposed_tile<Gated>(product, scratch.rows_at(a, s + 1, place), blocks_of(H) * kTile,
                          scratch.weights + transposed_at(H, block, Gated), factors);
   if (__builtin_expect(scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float products[R * N * kBlock];
@@ -274,11 +274,9 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
             constexpr int R = decltype(height)::count, N = decltype(width)::count;
             if (gated) {
               for (int64_t n = 0; n < N; ++n)
-                backward_tile<true, false, R, 1>(a, scratch, s, place, block + n, leaves);
-            } else if (apart(a)) {
-              backward_tile<false, true, R, N>(a, scratch, s, place, block, leaves);
+                backward_tile<true, R, 1>(a, scratch, s, place, block + n, leaves);
             } else {
-              backward_tile<false, false, R, N>(a, scratch, s, place, block, leaves);
+              backward_tile<false, R, N>(a, scratch, s, place, block, leaves);
             }
           };
           call_rows(places.size(), places.begin, tile);

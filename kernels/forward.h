@@ -8,7 +8,7 @@
 
 namespace {
 
-template <bool Gated, bool Apart, int R>
+template <bool Gated, int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, P = a.outputs, B = a.batch, T = a.time;
@@ -34,14 +34,13 @@ void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
       x.row[r] = step.x + step.scratch.steps.row[place + r] * T * D;
       x.gate = 0;
     }
-    multiply<Gated, Apart ? kOfX : -1>(z, x, weights, D);
+    multiply<Gated>(z, x, weights, D);
   }
   if (step.has_h) {
     const int64_t width = step.width();
     const float* h = a.h_dropout ? step.dropped(step.s) : step.states(step.s);
     const int64_t gate = a.h_dropout ? B * width : 0;
-    multiply<Gated, Apart ? kOfH : -1>(z, left_at<R>(h + place * width, width, 1, gate),
-                                       weights + D * kTile, P);
+    multiply<Gated>(z, left_at<R>(h + place * width, width, 1, gate), weights + D * kTile, P);
   }
   if (__builtin_expect(step.scratch.varied, 0)) {  // the plain cell keeps the registers
     alignas(64) float sums[R * kTile];
@@ -239,13 +238,10 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
       }
       for_places(plan, team.index, a.batch, 0, active, [&](Range places) {
         auto tile = [&](int64_t place, auto height) {
-          constexpr int R = decltype(height)::count;
           if (gated(a)) {
-            forward_tile<true, false, R>(step, place, block);
-          } else if (apart(a)) {
-            forward_tile<false, true, R>(step, place, block);
+            forward_tile<true, decltype(height)::count>(step, place, block);
           } else {
-            forward_tile<false, false, R>(step, place, block);
+            forward_tile<false, decltype(height)::count>(step, place, block);
           }
         };
         call_rows(places.size(), places.begin, tile);

@@ -31,7 +31,7 @@ struct InputRows {
   int64_t row[kInputRows], time[kInputRows];
 };
 
-template <bool Gated, bool Apart, int R, int N>
+template <bool Gated, int R, int N>
 void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz, int64_t first,
                 const float* weights, int64_t block) {
   const int64_t D = a.features, column = block * kBlock, width = blocks_of(a.units) * kTile;
@@ -41,7 +41,7 @@ void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz,
   factors.gate = a.batch * D;
   factors.width = D - column;
   Tile<R, N> out;
-  transposed_tile<Gated, Apart ? kOfX : -1>(out, dz + first * width, width,
+  transposed_tile<Gated>(out, dz + first * width, width,
                          weights + transposed_at(a.units, block, Gated), factors);
   for (int r = 0; r < R; ++r) {
     float* dx = a.dx + (rows.row[first + r] * a.time + rows.time[first + r]) * D;
@@ -149,10 +149,8 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
       for_rows(chunk, [&](int64_t i, auto height) {
         constexpr int R = decltype(height)::count;
         for (int n = 0; gated && n < N; ++n)
-          input_tile<true, false, R, 1>(a, rows, scratch.dz, i, scratch.weights, block + n);
-        if (gated) return;
-        const auto tile = apart(a) ? input_tile<false, true, R, N> : input_tile<false, false, R, N>;
-        tile(a, rows, scratch.dz, i, scratch.weights, block);
+          input_tile<true, R, 1>(a, rows, scratch.dz, i, scratch.weights, block + n);
+        if (!gated) input_tile<false, R, N>(a, rows, scratch.dz, i, scratch.weights, block);
       });
     });
   }

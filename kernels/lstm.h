@@ -16,9 +16,7 @@
 //
 // And other cells, whose four columns lie in the same tile, with states of their own:
 //
-//   GRU (Cho et al. 2014): columns z, r, and what x and h add to the candidate (the kernel's fourth
-//   block of columns and the recurrent kernel's third are zeros, and so taken: their gradients are
-//   anything); h is its only state
+//   GRU (Cho et al. 2014): columns z, r, and what x and h add to the candidate; h is its only state
 //     c_t = z c_s + (1 - z) A(z_x + r z_h), h_t = c_t         z, r = R(.)
 //   sLSTM (Beck et al. 2024): columns i, f, c, o; beside c the normaliser n and the exponent m
 //     k = log f + m_s, or z_i where n_s = 0                   log f: log sigmoid(z_f), or z_f

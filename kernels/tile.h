@@ -41,13 +41,12 @@ LONGSHORT_INLINE Left<R> left_at(const float* data, int64_t stride, int64_t step
 }
 
 // sum[r][n] += left(r, k) * right[(k * N + n) * kLanes + lane], over k = 0..depth-1.
-// Gated: column block n is gate n and takes the left factor of its own gate. Column block `Skip` of the
-// right factor is zeros: it is left out.
+// Gated: column block n is gate n and takes the left factor of its own gate.
 //
 // A right factor is loaded once, kept from the compiler that would read it from memory for each row:
 // loads, not products, would then be the limit of a tile of two rows. That and two k a turn took such
 // a tile from 1.85 to 1.4 ns a k with AVX2, and one of three from 2.1 to 1.95.
-template <bool Gated, int Skip = -1, int R, int N>
+template <bool Gated, int R, int N>
 LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* right, int64_t depth) {
 #pragma GCC unroll 2
   for (int64_t k = 0; k < depth; ++k) {
@@ -56,7 +55,6 @@ LONGSHORT_INLINE void multiply(Tile<R, N>& tile, Left<R> left, const float* righ
     for (int r = 0; r < R; ++r) a[r] = splat(left.row[r][k * left.step]);
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
-      if (n == Skip) continue;
       const Vector b = in_register(load(right + (k * N + n) * kBlock));
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
@@ -130,11 +128,6 @@ LONGSHORT_INLINE void for_blocks(Range range, Body body) {
     default: break;
   }
 }
-
-// Where the third column is x's alone and the fourth h's alone, as in a GRU, the weights of the other
-// are zeros: the column that is skipped in products with the one and with the other.
-constexpr int kOfX = 3, kOfH = 2;
-LONGSHORT_INLINE bool apart(const longshort_lstm& a) { return a.cell == LONGSHORT_GRU; }
 
 // Keras' (depth, 4H) weights -> one panel (depth, 4, kLanes) of the units of `block`.
 inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64_t block,

@@ -70,9 +70,8 @@ struct Factors {
   int64_t gate, width;
 };
 
-// out = R rows of dz, `width` floats each, times the output blocks packed at `weights`. The weights of
-// gate `Skip` are zeros.
-template <bool Gated, int Skip = -1, int R, int N>
+// out = R rows of dz, `width` floats each, times the output blocks packed at `weights`.
+template <bool Gated, int R, int N>
 LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t width,
                                       const float* weights, const Factors<R>& factors) {
   if constexpr (Gated) {
@@ -86,11 +85,6 @@ LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t 
         out.sum[r][0] = mul_add(load_n(factors.row[r] + g * factors.gate, factors.width),
                                 sums.sum[r][g], out.sum[r][0]);
     }
-  } else if constexpr (Skip >= 0) {
-    out = {};
-    for (int64_t k = 0; k < width; k += kBlock)
-      if (k / kBlock % kGates != Skip)
-        multiply<false>(out, left_at<R>(dz + k, width, 1, 0), weights + k * N * kBlock, kBlock);
   } else {
     out = {};
     multiply<false>(out, left_at<R>(dz, width, 1, 0), weights, width);

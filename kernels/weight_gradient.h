@@ -106,8 +106,8 @@ inline void unpack_sums(const longshort_lstm& a, Range m, int64_t block, const f
 }
 
 // One panel of sums (rows, 4, kLanes) += left x dz of one block, `depth` entries.
-inline void add_products(const longshort_lstm& a, const WeightScratch& scratch, Range rows,
-                         int64_t gates, const float* dz, int64_t depth, bool first, float* sums) {
+inline void add_products(const WeightScratch& scratch, Range rows, int64_t gates, const float* dz,
+                         int64_t depth, bool first, float* sums) {
   for_rows(rows, [&](int64_t m, auto height) {
     constexpr int R = decltype(height)::count;
     const float* left = scratch.left + (m - rows.begin) * depth * gates;
@@ -117,10 +117,6 @@ inline void add_products(const longshort_lstm& a, const WeightScratch& scratch, 
       for (int g = 0; g < 4; ++g) tile.sum[r][g] = load(out + r * kTile + g * kBlock);
     if (gates > 1) {
       multiply<true>(tile, left_at<R>(left, 1, R, depth * R), dz, depth);
-    } else if (apart(a) && m + R <= a.features) {  // what is skipped belongs to no weights
-      multiply<false, kOfX>(tile, left_at<R>(left, 1, R, 0), dz, depth);
-    } else if (apart(a) && m >= a.features && m + R <= a.features + a.outputs) {
-      multiply<false, kOfH>(tile, left_at<R>(left, 1, R, 0), dz, depth);
     } else {
       multiply<false>(tile, left_at<R>(left, 1, R, 0), dz, depth);
     }
@@ -128,8 +124,8 @@ inline void add_products(const longshort_lstm& a, const WeightScratch& scratch, 
       for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, tile.sum[r][g]);
   });
 }
-inline void add_products16(const longshort_lstm&, const WeightScratch& scratch, Range rows,
-                           int64_t gates, const float* dz, int64_t depth, bool first, float* sums) {
+inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gates,
+                           const float* dz, int64_t depth, bool first, float* sums) {
   const int64_t padded = pad_depth(depth);
   auto* right = reinterpret_cast<Bfloat16*>(scratch.right);
   for (int64_t k = 0; k < padded; k += 2) {
@@ -181,7 +177,7 @@ void weight_gradient(const longshort_lstm& a, const Steps& steps, float* data, c
       const float* dz = a.dz + (block * total + first) * kTile;
       float* sums = scratch.sums + block * rows.size() * kTile;
       const auto add = rounds(a) ? add_products16 : add_products;
-      add(a, scratch, rows, gates, dz, depth, first == 0, sums);
+      add(scratch, rows, gates, dz, depth, first == 0, sums);
     }
   }
   for (int64_t block = 0; block < P; ++block)

@@ -33,7 +33,7 @@ def make_inputs(
     states = normal(4, B, H) if state else [None] * 4
     if state:
         states[2] = 1 + states[2] ** 2
-        states[2, 0] = states[1, 0, ::2] = 0.0  # a memory that is empty yet
+        states[1:3, 0] = 0.0  # a memory that is empty yet
     return SLSTMInputs(
         normal(B, T, D),
         normal(D, 4 * H) * scale / np.sqrt(D, dtype=dtype),
