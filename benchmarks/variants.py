@@ -48,12 +48,16 @@ VARIANTS: dict[str, dict[str, Any]] = {  # arguments of the layer
     "weight_drop": {"weight_drop": 0.3},
     "layer_norm": {"layer_norm": True},
     "projection": {"projection": 0.5},  # of the units
+    "gru": {"layer": "GRU"},
+    "slstm": {"layer": "SLSTM", "num_heads": 4},
 }
 TARGETS = {PLAIN: 1.0, "layer_norm": 1.4, "projection": 1.0}  # times plain; others 1.15
 OTHERS = {  # who can do it, and the variant of ours that does the same
     "keras:plain": PLAIN,
     "keras:recurrent_dropout": "recurrent_dropout",
     "keras:hard_sigmoid": "hard_sigmoid",
+    "keras:gru": "gru",
+    "ops:slstm": "slstm",
     "torch:projection": "projection",
     "torch:packed": "longshort-ragged",
 }
@@ -61,7 +65,10 @@ FASTER = 5.0  # target for the others' time over ours
 
 
 class Layer:
-    """A layer of ours, of Keras (`keras:`), or ours in `keras.ops` (`ops:`), which is not timed."""
+    """A layer of ours, of Keras (`keras:`), or ours in `keras.ops` (`ops:`).
+
+    In `keras.ops` only the sLSTM takes a step; the others, which Keras' layers stand for, do not.
+    """
 
     def __init__(self, name: str, shape_name: str) -> None:
         import jax
@@ -76,7 +83,8 @@ class Layer:
             arguments["projection"] = int(arguments["projection"] * H)
         keras.utils.set_random_seed(0)  # the same weights in each process
         base = keras.layers if kind == "keras" else longshort.layers
-        layer = base.LSTM(H, return_sequences=True, **arguments)
+        layer = getattr(base, arguments.pop("layer", "LSTM"))(H, return_sequences=True, **arguments)
+        self.function = {"GRU": "gru", "SLSTM": "slstm"}.get(type(layer).__name__, "lstm")
         layer.build((B, T, D))
         rng = np.random.default_rng(0)
         layer.set_weights([rng.normal(0, w.shape[0] ** -0.5, w.shape) for w in layer.get_weights()])
@@ -88,6 +96,10 @@ class Layer:
 
         def gradients(weights: list[Any], others: list[Any], x: Any, cotangent: Any) -> Any:
             def forward(weights: list[Any]) -> Any:
+                if kind == "ops":
+                    from longshort.ops import slstm
+
+                    return slstm(x, *weights, path="keras")[0], others
                 return layer.stateless_call(weights, others, x, training=True)
 
             hs, pull, others = jax.vjp(forward, weights, has_aux=True)
@@ -99,11 +111,15 @@ class Layer:
     def check(self) -> dict[str, Array]:
         if not self.in_ops:
             return {"outputs": np.asarray(self.layer(self.x, training=False))}
-        from longshort.ops import lstm
+        from longshort import ops
 
-        state = self.layer.get_initial_state(self.x.shape[0])
-        arguments = self.layer.op_arguments(self.x, state, None, training=False)
-        return {"outputs": np.asarray(lstm(**arguments, path="keras")[0])}
+        if self.function == "slstm":
+            outputs = ops.slstm(self.x, *self.layer.get_weights(), path="keras")
+        else:
+            state = self.layer.get_initial_state(self.x.shape[0])
+            arguments = self.layer.op_arguments(self.x, state, None, training=False)
+            outputs = getattr(ops, self.function)(**arguments, path="keras")
+        return {"outputs": np.asarray(outputs[0])}
 
     def steps(self, task: str, count: int) -> None:
         for _ in range(count):

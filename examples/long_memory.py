@@ -91,7 +91,7 @@ class Chrono(keras.initializers.Initializer):
         self.length, self.gates, self.seed = length, gates, seed
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """Biases (blocks H,), or (2, blocks H) for Keras' GRU, of which the second are 0."""
+        """Biases (blocks H,), or (2, blocks H) for a GRU, of which the second are 0."""
         units = shape[-1] // len(self.gates)
         remember = np.log(np.random.default_rng(self.seed).uniform(1, self.length - 1, units))
         bias = np.zeros(shape, "f4")
@@ -105,7 +105,7 @@ def layers(length: int, seed: int) -> dict[str, Callable[..., keras.layers.Layer
     gru = dict(bias_initializer=Chrono(length, (1, 0, 0), seed))  # its z is what it keeps
     return {
         "SimpleRNN": keras.layers.SimpleRNN,
-        "GRU, chrono": lambda units, **kwargs: keras.layers.GRU(units, **gru, **kwargs),
+        "GRU, chrono": lambda units, **kwargs: longshort.layers.GRU(units, **gru, **kwargs),
         "LSTM": longshort.layers.LSTM,
         "LSTM, chrono": lambda units, **kwargs: longshort.layers.LSTM(units, **lstm, **kwargs),
     }

@@ -33,7 +33,7 @@ def make_inputs(
     states = normal(4, B, H) if state else [None] * 4
     if state:
         states[2] = 1 + states[2] ** 2
-        states[1:3, 0] = 0.0  # a memory that is empty yet
+        states[2, 0] = states[1, 0, ::2] = 0.0  # a memory that is empty yet
     return SLSTMInputs(
         normal(B, T, D),
         normal(D, 4 * H) * scale / np.sqrt(D, dtype=dtype),
@@ -98,7 +98,9 @@ def test_kernels(isa, sizes, kind, forget):
 def test_bfloat16(isa, forget):
     rng = np.random.default_rng(6)
     inputs = make_inputs(rng, 35, 3, 33, 2, 40, forget_activation=forget, bfloat16=True)
-    assert_matches(inputs, arriving(rng, inputs), slack=BFLOAT16 / 16)
+    # Of h alone: a rounded factor can turn which exponent m is, and with it where its gradient
+    # goes.
+    assert_matches(inputs, arriving(rng, inputs, last=False), slack=BFLOAT16 / 16)
 
 
 @pytest.mark.parametrize("forget", ["sigmoid", "exp"])

@@ -17,9 +17,14 @@ import numpy as np
 import pytest
 
 import longshort
+import test_gru
+import test_slstm_kernels
 from longshort._errors import KernelError
 from longshort.ops import _library as library
+from longshort.ops import _library_cells as library_cells
+from longshort.ops._gru_inputs import GRUInputs
 from longshort.ops._inputs import LSTMInputs
+from longshort.ops._slstm_inputs import SLSTMInputs
 from variants import variant_arguments
 
 needs_kernels = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
@@ -80,8 +85,26 @@ def problem(sizes, seed=0, options=False, **variant):
     )
 
 
+def other_cells(sizes):
+    """A GRU, and sLSTMs with heads in groups that are even and that are not."""
+    B, T, D, H = sizes
+    rng = np.random.default_rng(1)
+    yield test_gru.make_inputs(rng, B, T, D, H, dropout=True)
+    for heads in (1, 3, 4):
+        yield test_slstm_kernels.make_inputs(rng, B, T, D, heads, H // heads)
+
+
 def everything(inputs):
     """All results of all four functions."""
+    if isinstance(inputs, GRUInputs):
+        out = library_cells.gru_forward(inputs)
+        gradients = library_cells.gru_backward(inputs, out, out["hs"], out["h_last"])
+        return [out["hs"], out["h_last"], *gradients.values()]
+    if isinstance(inputs, SLSTMInputs):
+        out = library_cells.slstm_forward(inputs)
+        arriving = test_slstm_kernels.arriving(np.random.default_rng(2), inputs)
+        gradients = library_cells.slstm_backward(inputs, out, *arriving)
+        return [out["hs"], out["h_last"], out["c_last"], *gradients.values()]
     out = library.lstm_forward(inputs)
     gradients = library.lstm_backward(inputs, out, out["hs"], out["h_last"], out["c_last"])
     # Without the saved values, whose padding is not the same in each call.
@@ -106,6 +129,7 @@ def any_number_of_threads():
         for sizes in (BY_ROWS, BY_UNITS)
         for variant in VARIANTS
     ]
+    problems += [inputs for sizes in (BY_ROWS, BY_UNITS) for inputs in other_cells(sizes)]
     problems += [replace(inputs, bfloat16=True) for inputs in problems[::3]]
     library.set_num_threads(1)
     expected = [everything(inputs) for inputs in problems]

@@ -212,7 +212,7 @@ def call_layers(function: str, layers: list[tuple[_Call, Any]]) -> None:
 
 
 def layer_of(
-    inputs: LSTMInputs, cell: str, exp_forget: bool = False, **arrays: Any
+    inputs: LSTMInputs, cell: str, exp_forget: bool = False, /, **arrays: Any
 ) -> tuple[_Call, Any]:
     """A layer of a call, and the arrays that must live as long; arguments as in `call`."""
     names = "x kernel bias h0 c0 x_dropout h_dropout peephole projection norm_cell".split()

@@ -139,18 +139,12 @@ def slstm_backward(
 
 def _heads(inputs: SLSTMInputs) -> list[LSTMInputs]:
     arrays = inputs.heads(np)
-
-    def head(n: int) -> LSTMInputs:
-        own: dict[str, Any] = {k: None if v is None else v[n] for k, v in arrays.items()}
-        return LSTMInputs(
-            inputs.x,
-            mask=inputs.mask,
-            reverse=inputs.reverse,
-            bfloat16=inputs.bfloat16,
-            **own,
-        )
-
-    return [head(n) for n in range(len(arrays["kernel"]))]
+    shared = {name: getattr(inputs, name) for name in ("x", "mask", "reverse", "bfloat16")}
+    heads: list[dict[str, Any]] = [
+        {name: None if value is None else value[n] for name, value in arrays.items()}
+        for n in range(len(arrays["kernel"]))
+    ]
+    return [LSTMInputs(**shared, **head) for head in heads]
 
 
 def _call_heads(
