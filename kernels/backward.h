@@ -17,6 +17,8 @@ LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScra
     prefetch<false>(a.cells + entry * kBlock, rows * kBlock);
     if (s > 0) prefetch<false>(a.cells + (entry - scratch.steps.active(s - 1)) * kBlock, rows * kBlock);
     prefetch<true>(a.dz + entry * kTile, rows * kTile);
+    for (int64_t which = 0; a.norm_gain && which < 2; ++which)
+      prefetch<false>(a.products + (which * blocks_of(a.units) * total + entry) * kTile, rows * kTile);
   }
   for (int64_t r = 0; a.dhs && r < rows; ++r)
     prefetch<false>(dhs_at(a, scratch.steps.row[place + r], s, block), blocks * kBlock);

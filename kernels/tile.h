@@ -23,6 +23,16 @@ struct Tile {
   Vector sum[R][N];
 };
 
+// Written out: for `= {}` GCC fills the tile's place in memory by string instructions, which took a sixth of
+// a product's time (layer norm's, 128 units), and reads it from there.
+template <int R, int N>
+LONGSHORT_INLINE void clear(Tile<R, N>& tile) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) tile.sum[r][n] = Vector{};
+}
+
 // The left factor of a tile: element (r, k) is at row[r][k * step].
 template <int R>
 struct Left {
