@@ -129,6 +129,17 @@ struct ForwardStep {
   }
 };
 
+// Fetches what the cell will write, while the product before it runs.
+LONGSHORT_INLINE void prefetch_saved(const ForwardStep& step, int64_t place, int64_t rows,
+                                     int64_t block) {
+  const longshort_lstm& a = step.a;
+  if (!a.gates) return;
+  const Steps& steps = step.scratch.steps;
+  const int64_t at = block * steps.total(a) + steps.first[step.s] + place;
+  prefetch<true>(a.gates + at * kTile, rows * kTile);
+  prefetch<true>(a.cells + at * kBlock, rows * kBlock);
+}
+
 // The left factors of a tile of places, for one gate where they differ.
 template <int R>
 LONGSHORT_INLINE Left<R> left_of_x(const ForwardStep& step, int64_t place, int64_t gate) {

@@ -7,17 +7,6 @@
 
 namespace {
 
-// Fetches what the cell will write, while the product before it runs.
-LONGSHORT_INLINE void prefetch_saved(const ForwardStep& step, int64_t place, int64_t rows,
-                                     int64_t block) {
-  const longshort_lstm& a = step.a;
-  if (!a.gates) return;
-  const Steps& steps = step.scratch.steps;
-  const int64_t at = block * steps.total(a) + steps.first[step.s] + place;
-  prefetch<true>(a.gates + at * kTile, rows * kTile);
-  prefetch<true>(a.cells + at * kBlock, rows * kBlock);
-}
-
 template <int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;

@@ -87,6 +87,9 @@ void norm_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, P = a.outputs;
   const float* weights = step.scratch.weights + block * (D + P) * kTile;
+  prefetch_saved(step, place, R, block);
+  for (int64_t which = 0; which < 2; ++which)
+    prefetch<true>(step.products_at(which, place, block), R * kTile);
   Tile<R, 4> z;
   clear(z);
   if (step.ahead) {
