@@ -18,6 +18,9 @@ LONGSHORT_INLINE void prefetch_cells(const longshort_lstm& a, const BackwardScra
     prefetch<false>(a.cells + entry * kBlock, rows * kBlock);
     if (s > 0) prefetch<false>(a.cells + (entry - scratch.steps.active(s - 1)) * kBlock, rows * kBlock);
     prefetch<true>(a.dz + entry * kTile, rows * kTile);
+    if (a.dz_x) prefetch<true>(a.dz_x + entry * kTile, rows * kTile);
+    for (int64_t which = 0; a.norm_gain && which < 2; ++which)
+      prefetch<false>(a.products + (which * blocks_of(a.units) * total + entry) * kTile, rows * kTile);
   }
   for (int64_t r = 0; a.dhs && r < rows; ++r)
     prefetch<false>(dhs_at(a, scratch.steps.row[place + r], s, block), blocks * kBlock);
@@ -188,7 +191,7 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
       if (a.cell == LONGSHORT_SLSTM)
         slstm_add_to_m(a, scratch, scratch.steps.end[place], place, block, -1.0f);
       for (int64_t n = 0; n < scratch.num_sums(a); ++n)
-        store(scratch.sums_at(a, place, block) + n * kBlock, Vector{});
+        store(scratch.sums_at(a, scratch.sum_of(a, place), block) + n * kBlock, Vector{});
     }
     const bool last = blocks.cells.end == blocks_of(H);
     for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
@@ -226,13 +229,13 @@ inline void finish_backward(const longshort_lstm& a, const BackwardScratch& scra
   }
 }
 
-// The places' sums, added up in their order, to where each belongs.
+// The places' or tiles' sums, added up in their order, to where each belongs.
 inline void add_sums(const longshort_lstm& a, const BackwardScratch& scratch, int64_t block) {
   const int64_t H = a.units, unit = block * kBlock;
   for (int64_t n = 0; n < scratch.num_sums(a); ++n) {
     Vector sum = {};
-    for (int64_t place = 0; place < a.batch; ++place)
-      sum += load(scratch.sums_at(a, place, block) + n * kBlock);
+    for (int64_t i = 0; i <= scratch.sum_of(a, a.batch - 1); ++i)
+      sum += load(scratch.sums_at(a, i, block) + n * kBlock);
     float* out = n >= kNormGainSum   ? a.dnorm_gain + (n - kNormGainSum) * H
                  : n >= kNormBiasSum ? a.dbias ? a.dbias + (n - kNormBiasSum) * H : nullptr
                  : n >= kNormCellSum ? a.dnorm_cell + (n - kNormCellSum) * H

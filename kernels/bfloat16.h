@@ -191,6 +191,7 @@ inline void multiply_gated(Product p, int64_t rows, int64_t gate) {
   }
 }
 
+inline int64_t own_height(const longshort_lstm& a) { return rounds(a) ? kGroup : kMaxRows; }
 // for_places in the ranges that the products of a call go in: a place then belongs to the same
 // thread in all that is done at a step.
 template <class Body>

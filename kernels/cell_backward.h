@@ -18,7 +18,8 @@ struct BackwardScratch {
                    // is P in whole blocks
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
                    // in bfloat16 (2, B, 4, padded H)
-  float* sums;        // (blocks, B, num_sums, kLanes) by places, see above, or null
+  float* sums;        // (blocks, B, num_sums, kLanes) by places, with layer norm by tiles of places, see
+                      // above, or null
   float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
   float* dcells;      // (B, blocks kLanes) by places, its gradients of o A(c), then of c
   float* parts;       // (3, B, blocks, 2, kLanes) by places, of its means
@@ -63,8 +64,13 @@ struct BackwardScratch {
   static int64_t num_sums(const longshort_lstm& a) {
     return a.norm_gain ? kAllSums : a.dpeephole ? 3 : 0;
   }
-  float* sums_at(const longshort_lstm& a, int64_t place, int64_t block) const {
-    return sums + (block * a.batch + place) * num_sums(a) * kBlock;
+  float* sums_at(const longshort_lstm& a, int64_t sum, int64_t block) const {
+    return sums + (block * a.batch + sum) * num_sums(a) * kBlock;
+  }
+  // Which of them a place's values go to. With layer norm a tile's places share one: many sums for each
+  // place would not stay in a core's own cache. Such a call has the same tiles for any number of threads.
+  static int64_t sum_of(const longshort_lstm& a, int64_t place) {
+    return a.norm_gain ? longshort::part_of(a.batch, place, num_tiles(a.batch, own_height(a))) : place;
   }
   float* dcells_at(const longshort_lstm& a, int64_t place, int64_t block) const {
     return dcells + (place * blocks_of(a.units) + block) * kBlock;

@@ -144,6 +144,15 @@ struct ForwardStep {
   }
 };
 
+// Fetches what the cell will write, while the product before it runs.
+LONGSHORT_INLINE void prefetch_saved(const ForwardStep& step, int64_t place, int64_t rows,
+                                     int64_t block) {
+  if (!step.gates) return;
+  const int64_t at = block * step.saved_block + place;
+  prefetch<true>(step.gates + at * kTile, rows * kTile);
+  prefetch<true>(step.cells + at * kBlock, rows * kBlock);
+}
+
 // The left factors of a tile of places, for one gate where they differ.
 template <int R>
 LONGSHORT_INLINE Left<R> left_of_x(const ForwardStep& step, int64_t place, int64_t gate) {

@@ -8,15 +8,6 @@
 
 namespace {
 
-// Fetches what the cell will write, while the product before it runs.
-LONGSHORT_INLINE void prefetch_saved(const ForwardStep& step, int64_t place, int64_t rows,
-                                     int64_t block) {
-  if (!step.gates) return;
-  const int64_t at = block * step.saved_block + place;
-  prefetch<true>(step.gates + at * kTile, rows * kTile);
-  prefetch<true>(step.cells + at * kBlock, rows * kBlock);
-}
-
 template <int R>
 void forward_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;

@@ -87,7 +87,11 @@ void norm_tile(const ForwardStep& step, int64_t place, int64_t block) {
   const longshort_lstm& a = step.a;
   const int64_t D = a.features, P = a.outputs;
   const float* weights = step.scratch.weights + block * (D + P) * kTile;
-  Tile<R, 4> z = {};
+  prefetch_saved(step, place, R, block);
+  for (int64_t which = 0; which < 2; ++which)
+    prefetch<true>(step.products_at(which, place, block), R * kTile);
+  Tile<R, 4> z;
+  clear(z);
   if (step.ahead) {
     const float* ahead = step.ahead + block * step.ahead_block + place * kTile;
     for (int r = 0; r < R; ++r)
@@ -96,7 +100,7 @@ void norm_tile(const ForwardStep& step, int64_t place, int64_t block) {
     add_product(step, 0, place, weights, 0, z);
   }
   for (int r = 0; r < R; ++r) keep_products(step, 0, place + r, block, z.sum[r]);
-  z = {};
+  clear(z);
   add_product(step, 1, place, weights, 0, z);
   for (int r = 0; r < R; ++r) keep_products(step, 1, place + r, block, z.sum[r]);
 }
@@ -109,7 +113,8 @@ void norm_gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
     const float* weights = step.scratch.weights + block * depth * kTile;
     Vector sums[N][R][4];
     for (int64_t g = 0; g < kGates; ++g, weights += depth * N * kBlock) {
-      Tile<R, N> z = {};
+      Tile<R, N> z;
+      clear(z);
       add_product(step, which, place, weights, g, z);
       for (int n = 0; n < N; ++n)
         for (int r = 0; r < R; ++r) sums[n][r][g] = z.sum[r][n];

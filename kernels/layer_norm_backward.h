@@ -59,6 +59,8 @@ inline void norm_out_backward(const longshort_lstm& a, const BackwardScratch& sc
     const VariedBackward at(a, scratch, noise, s, block);
     const Vector gain = load_n(a.norm_cell + at.unit, H - at.unit),
                  bias = load_n(a.norm_cell + H + at.unit, H - at.unit);
+    float* sums = scratch.sums_at(a, scratch.sum_of(a, places.begin), block);
+    Vector dgain = load(sums + kNormCellSum * kBlock), dbias = load(sums + (kNormCellSum + 1) * kBlock);
     for (int64_t place = places.begin; place < places.end; ++place) {
       if (masked(a, at.row_of(place), s)) continue;
       const auto past = at.recall(place);
@@ -67,13 +69,14 @@ inline void norm_out_backward(const longshort_lstm& a, const BackwardScratch& sc
       Vector dz, dc;
       at.varied.out_backward(past.cell, mul_add(gain, normed, bias), load(kept), dz, dc);
       store(a.dz_x + at.entry(place) * kTile + 3 * kBlock, dz);
-      float* sums = scratch.sums_at(a, place, block);
-      add_to(sums + kNormCellSum * kBlock, dc * normed);
-      add_to(sums + (kNormCellSum + 1) * kBlock, dc);
+      dgain = mul_add(dc, normed, dgain);
+      dbias += dc;
       dc *= gain;
       store(kept, dc);
       store_parts(scratch.parts_at(a, kOfCell, place, block), dc, dc * normed);
     }
+    store(sums + kNormCellSum * kBlock, dgain);
+    store(sums + (kNormCellSum + 1) * kBlock, dbias);
   }
 }
 
@@ -90,6 +93,7 @@ inline void norm_cell_backward(const longshort_lstm& a, const BackwardScratch& s
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     const VariedBackward at(a, scratch, noise, s, block);
     const float* gains = scratch.norm_gains + block * 2 * kTile;
+    float* sums = scratch.sums_at(a, scratch.sum_of(a, places.begin), block);
     for (int64_t r = 0; r < places.size(); ++r) {
       const int64_t place = places.begin + r, row = at.row_of(place), entry = at.entry(place);
       if (masked(a, row, s)) continue;
@@ -102,7 +106,6 @@ inline void norm_cell_backward(const longshort_lstm& a, const BackwardScratch& s
       float* dz = a.dz_x + entry * kTile;
       const auto d = at.varied.backward(row, past, load(dz + 3 * kBlock), dc, load(running));
       store(running, d.c);
-      float* sums = scratch.sums_at(a, place, block);
       for (int n = 0; a.dpeephole && n < 3; ++n)
         add_to(sums + (kPeepholeSum + n) * kBlock, d.peephole[n]);
       const float *x = at.products(0) + place * kTile, *h = at.products(1) + place * kTile;

@@ -32,17 +32,24 @@ static inline Range part(int64_t count, int64_t i, int64_t n) {
   return Range{count * i / n, count * (i + 1) / n};
 }
 
+// The part of them that has `item`.
+static inline int64_t part_of(int64_t count, int64_t item, int64_t n) {
+  return ((item + 1) * n - 1) / count;
+}
+
 // One team works through all steps together. Where the packed weights fit a core's own cache,
 // each thread takes rows of the batch and never waits; else each takes units, so that a core
 // streams only its share of the weights, and waits for the others once a step.
 struct Plan {
   int threads;
-  bool by_rows;
+  bool by_rows = false;
   // Rows may have different lengths.
-  bool ragged;
+  bool ragged = false;
   // Compute x W for many steps ahead in one product: the weights of x then pass through the cache
   // once for all of them, not once a step.
-  bool x_ahead;
+  bool x_ahead = false;
+  // The rows of a tile are the same for any number of threads, since sums over them are kept.
+  bool fixed_tiles = false;
 
   Range blocks(int64_t count, int thread) const {
     return by_rows ? Range{0, count} : part(count, thread, threads);

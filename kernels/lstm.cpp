@@ -37,12 +37,14 @@ Plan plan_steps(const longshort_lstm& a, int num_threads) {
   const double flops = 2.0 * (a.batch > 4 ? a.batch : 4) * depth * kGates * a.units;
   const int64_t weights = depth * kGates * a.units * static_cast<int64_t>(sizeof(float));
   const int threads = plan_product(flops * a.time, num_threads);
-  if (weights <= kOwnCache && a.batch >= 4 * threads) return Plan{threads, true, a.mask != nullptr, false};
+  if (weights <= kOwnCache && a.batch >= 4 * threads) 
+    return Plan{threads, true, a.mask != nullptr, false, a.norm_gain != nullptr};
   const int worth = static_cast<int>(smaller(static_cast<int64_t>(flops / kFlopsPerStep), 256));
   const int by_units = static_cast<int>(
       smaller(smaller(threads, ceil_div(a.units, 16)), worth < 1 ? 1 : worth));
   return Plan{by_units, false, a.mask != nullptr,
-              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout && !a.h_dropout};
+              a.time > 1 && a.features > 2 * a.batch && !a.x_dropout && !a.h_dropout,
+              a.norm_gain != nullptr};
 }
 
 namespace {
@@ -290,7 +292,7 @@ const char* longshort_lstm_weight_gradient(const longshort_lstm* layers, int cou
   }
   const Kernels& k = kernels();
   const auto plan = [](const longshort_lstm& a, int threads) {
-    return Plan{plan_product(product_flops(a, a.features + a.outputs), threads), false, false, false};
+    return Plan{plan_product(product_flops(a, a.features + a.outputs), threads)};
   };
   const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     // Enough for the planned team, and for a team of one.
@@ -310,7 +312,7 @@ const char* longshort_lstm_input_gradient(const longshort_lstm* layers, int coun
   if (error || empty(layers)) return error;
   const Kernels& k = kernels();
   const auto plan = [](const longshort_lstm& a, int threads) {
-    return Plan{plan_product(product_flops(a, a.features), threads), false, false, false};
+    return Plan{plan_product(product_flops(a, a.features), threads)};
   };
   const auto size = [&](const longshort_lstm& a, const Plan& planned) {
     return k.input_gradient_scratch(a, planned.threads);

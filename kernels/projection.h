@@ -25,7 +25,8 @@ void pack_columns(const float* matrix, int64_t depth, int64_t columns, int64_t s
 template <int R, int N>
 __attribute__((noinline)) void project_tile(const float* left, int64_t stride, int64_t depth,
                                             const float* packed, float* out) {
-  Tile<R, N> tile = {};
+  Tile<R, N> tile;
+  clear(tile);
   multiply(tile, left_at<R>(left, stride, 1), packed, depth);
   for (int r = 0; r < R; ++r)
     for (int n = 0; n < N; ++n) store(out + (r * N + n) * kBlock, tile.sum[r][n]);

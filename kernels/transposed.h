@@ -64,10 +64,11 @@ struct Factors {
 template <bool Gated, int R, int N>
 LONGSHORT_INLINE void transposed_tile(Tile<R, N>& out, const float* dz, int64_t width,
                                       const float* weights, const Factors<R>& factors) {
-  out = {};
+  clear(out);
   if constexpr (Gated) {
     for (int64_t g = 0; g < kGates; ++g) {
-      Tile<R, N> sums = {};
+      Tile<R, N> sums;
+      clear(sums);
       for (int64_t k = g * kBlock; k < width; k += kTile)
         multiply(sums, left_at<R>(dz + k, width, 1), weights + k * N * kBlock, kBlock);
       for (int r = 0; r < R; ++r) {

@@ -109,7 +109,8 @@ inline void add_products(const WeightScratch& scratch, Range rows, int64_t, cons
     constexpr int R = decltype(height)::count;
     const float* left = scratch.left + (m - rows.begin) * depth;
     float* out = sums + (m - rows.begin) * kTile;
-    Tile<R, 4> tile = {};
+    Tile<R, 4> tile;
+    clear(tile);
     for (int r = 0; !first && r < R; ++r)
       for (int g = 0; g < 4; ++g) tile.sum[r][g] = load(out + r * kTile + g * kBlock);
     multiply(tile, left_at<R>(left, 1, R), dz, depth);
@@ -192,7 +193,8 @@ inline void add_rows_apart(const longshort_lstm& a, const Steps& steps, const We
           const float* factors = scratch.factors + (m - rows.begin) * num_places * kGates;
           float* sums = scratch.sums + (block * rows.size() + m - rows.begin) * kTile;
           for (int64_t i = 0; i < places.size(); ++i, factors += kGates * R) {
-            Tile<R, 4> tile = {};
+            Tile<R, 4> tile;
+            clear(tile);
             multiply(tile, left_at<R>(left + first[i] * R, 1, R), scratch.right + first[i] * kTile,
                      own[i].size());
             for (int r = 0; r < R; ++r) {

@@ -103,6 +103,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("weight_gradient.h", "time_of(a, s - 1)", "time_of(a, s)", "kernels"),
     ("weight_gradient.h", "unit >= P ? 1.0f", "unit >= P ? 0.0f", "kernels"),
     ("weight_gradient.h", "a.x_dropout[(g * B + b) * D + m]", "a.x_dropout[b * D + m]", "kernels"),
+    ("tile.h", "plan.fixed_tiles ? fewest : share * threads", "share * threads", "threads"),
     ("weight_gradient.h", "begin > s ? begin : s", "begin > s ? begin : 0", "kernels"),
     ("input_gradient.h", "s = steps.end[place];", "s = T;", "kernels"),
     (
