@@ -115,6 +115,7 @@ def test_gradients_are_the_same_for_every_chunk_size_and_right(masked):
             assert gradient[at] == pytest.approx(difference, rel=3e-4, abs=3e-4)
 
 
+@pytest.mark.slow
 def test_gates_far_out_of_the_range_of_exp():
     (q, k, v, i, log_f, o), state = arguments()
     zeros = tuple(np.zeros_like(s) for s in state)
