@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds the kernels with each of GCC's sanitizers and runs the tests of kernels and threads on them:
-#   bash tests/sanitize.sh [address] [undefined] [thread]
-# A finding ends the process that it is in, so a test fails and shows it. All instruction sets are
-# emulated: the code that is looked at is then the same on every machine.
+# Builds the kernels with GCC's sanitizers and runs the tests of kernels and threads on them, of memory
+# and undefined behaviour in one build, of races between threads in another:
+#   bash tests/sanitize.sh [memory] [thread]
+# A finding ends the process that it is in, so a test fails and shows it. Instruction sets are emulated:
+# the code that is looked at is then the same on every machine. There is one of each width of vectors
+# and of each kind of product; the others are the same code.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -15,30 +17,31 @@ runtime() {  # the file of a sanitizer's runtime, which must be loaded before al
 }
 
 test_with() {  # test_with SANITIZER VARIABLE=VALUE...
-  local name=$1 folder=$work/$1
+  local name=$1 folder=$work/${1%%,*}
   shift
   echo "== $name"
   cmake -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_COMPILER="$compiler" \
-    -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$name -fno-sanitize-recover=all -g -fno-var-tracking" -DLONGSHORT_EMULATED=ON \
+    -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$name -fno-sanitize-recover=all -g -fno-var-tracking" \
+    -DLONGSHORT_EMULATED=ON \
+    -DLONGSHORT_SETS='amx;avx512_bf16;avx2;portable' \
     -DPython_EXECUTABLE="$python" >"$folder.log" || { cat "$folder.log"; exit 1; }
   cmake --build "$folder" --parallel 2 >"$folder.log" || { cat "$folder.log"; exit 1; }
   # Python's own allocator and NumPy's threads are none of our business.
   (cd "$root" && env PYTHONPATH="$root/src" LONGSHORT_LIBRARY="$folder/liblongshort_kernels.so" \
     PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 "$@" "$python" -m pytest -q -p no:cacheprovider \
-    --durations=3 tests/test_kernels.py tests/test_threads.py)
+    --durations=3 tests/test_{kernels,gru,slstm_kernels,threads}.py)
 }
 
-[ $# -gt 0 ] || set -- address undefined thread
+[ $# -gt 0 ] || set -- memory thread
 for name in "$@"; do
   case $name in
     # Python leaks on purpose. libstdc++ must be there when the runtime looks for its exceptions.
-    address) test_with address LD_PRELOAD="$(runtime libasan.so):$(runtime libstdc++.so.6)" \
-      ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 ;;
-    undefined) test_with undefined UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ;;
+    memory) test_with address,undefined LD_PRELOAD="$(runtime libasan.so):$(runtime libstdc++.so.6)" \
+      ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ;;
     # Forks beside threads are what we test; by default the runtime ends such a child.
     thread) test_with thread LD_PRELOAD="$(runtime libtsan.so)" \
       TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 ;;
-    *) echo "unknown sanitizer: $name" >&2; exit 2 ;;
+    *) echo "unknown: $name; choose memory or thread" >&2; exit 2 ;;
   esac
 done
 echo "== no findings"
