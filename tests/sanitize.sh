@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the kernels with GCC's sanitizers and runs the tests of kernels and threads on them, of memory
-# and undefined behaviour in one build, of races between threads in another:
+# Builds the kernels with GCC's sanitizers and runs tests on them: those of the kernels for memory and
+# undefined behaviour in one build, these and those of threads for races in another. An hour on two CPUs.
 #   bash tests/sanitize.sh [memory] [thread]
 # A finding ends the process that it is in, so a test fails and shows it. Instruction sets are emulated:
 # the code that is looked at is then the same on every machine. There is one of each width of vectors
@@ -16,9 +16,9 @@ runtime() {  # the file of a sanitizer's runtime, which must be loaded before al
   realpath "$("$compiler" -print-file-name="$1")"
 }
 
-test_with() {  # test_with SANITIZER VARIABLE=VALUE...
-  local name=$1 folder=$work/${1%%,*}
-  shift
+test_with() {  # test_with SANITIZER TESTS VARIABLE=VALUE...
+  local name=$1 tests=$2 folder=$work/${1%%,*}
+  shift 2
   echo "== $name"
   cmake -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_COMPILER="$compiler" \
     -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$name -fno-sanitize-recover=all -g -fno-var-tracking" \
@@ -29,17 +29,18 @@ test_with() {  # test_with SANITIZER VARIABLE=VALUE...
   # Python's own allocator and NumPy's threads are none of our business.
   (cd "$root" && env PYTHONPATH="$root/src" LONGSHORT_LIBRARY="$folder/liblongshort_kernels.so" \
     PYTHONMALLOC=malloc OPENBLAS_NUM_THREADS=1 "$@" "$python" -m pytest -q -p no:cacheprovider \
-    --durations=3 tests/test_{kernels,gru,slstm_kernels,threads}.py)
+    --durations=3 $tests)
 }
 
+oracle=$(echo tests/test_{kernels,gru,slstm_kernels}.py)
 [ $# -gt 0 ] || set -- memory thread
 for name in "$@"; do
   case $name in
     # Python leaks on purpose. libstdc++ must be there when the runtime looks for its exceptions.
-    memory) test_with address,undefined LD_PRELOAD="$(runtime libasan.so):$(runtime libstdc++.so.6)" \
+    memory) test_with address,undefined "$oracle" LD_PRELOAD="$(runtime libasan.so):$(runtime libstdc++.so.6)" \
       ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ;;
     # Forks beside threads are what we test; by default the runtime ends such a child.
-    thread) test_with thread LD_PRELOAD="$(runtime libtsan.so)" \
+    thread) test_with thread "$oracle tests/test_threads.py" LD_PRELOAD="$(runtime libtsan.so)" \
       TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 ;;
     *) echo "unknown: $name; choose memory or thread" >&2; exit 2 ;;
   esac
