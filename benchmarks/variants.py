@@ -87,7 +87,10 @@ class Layer:
         self.function = {"GRU": "gru", "SLSTM": "slstm"}.get(type(layer).__name__, "lstm")
         layer.build((B, T, D))
         rng = np.random.default_rng(0)
-        layer.set_weights([rng.normal(0, w.shape[0] ** -0.5, w.shape) for w in layer.get_weights()])
+        weights = (
+            layer.get_weights()
+        )  # by the number of inputs, lest rounding grows from step to step
+        layer.set_weights([rng.normal(0, w.shape[-2:][0] ** -0.5, w.shape) for w in weights])
         x = jax.numpy.asarray(rng.normal(size=(B, T, D)), "float32")
         cotangent = jax.numpy.asarray(rng.normal(size=(B, T, H)), "float32")
         self.layer, self.x, self.in_ops, self.jax = layer, x, kind == "ops", jax
