@@ -87,9 +87,8 @@ class Layer:
         self.function = {"GRU": "gru", "SLSTM": "slstm"}.get(type(layer).__name__, "lstm")
         layer.build((B, T, D))
         rng = np.random.default_rng(0)
-        weights = (
-            layer.get_weights()
-        )  # by the number of inputs, lest rounding grows from step to step
+        # Scaled by the number of a unit's inputs, lest rounding grows from step to step.
+        weights = layer.get_weights()
         layer.set_weights([rng.normal(0, w.shape[-2:][0] ** -0.5, w.shape) for w in weights])
         x = jax.numpy.asarray(rng.normal(size=(B, T, D)), "float32")
         cotangent = jax.numpy.asarray(rng.normal(size=(B, T, H)), "float32")

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longshort._errors import KernelError
 from longshort.ops import _library as library
 from longshort.ops import _library_cells as kernels
 from longshort.ops._gru_inputs import GRUInputs
 from longshort.ops._gru_reference import gru_backward, gru_forward
-from test_kernels import BFLOAT16, EPS, ISAS, RAGGED, SIZES, make_mask
+from test_kernels import BFLOAT16, EPS, RAGGED, SIZES, make_mask
 
 needs_kernels = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
@@ -77,16 +76,6 @@ def assert_matches(inputs, gradients, slack=1.0):
     for name, value in wanted.items():
         scale = max(1.0, np.max(np.abs(value)))
         assert np.max(np.abs(got[name] - value)) / scale < 4 * bound, name
-
-
-@pytest.fixture(params=ISAS)
-def isa(request):
-    try:
-        library.set_isa(request.param)
-    except KernelError as error:
-        pytest.skip(str(error))
-    yield request.param
-    library.set_isa(None)
 
 
 @needs_kernels

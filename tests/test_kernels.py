@@ -6,14 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from longshort._errors import KernelError
 from longshort.ops import _library as library
 from longshort.ops import _reference as reference
 from variants import ALONE, PAIRS, settings, variant_arguments
 
 pytestmark = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
-ISAS = ("portable", "neon", "avx2", "avx512", "avx512_bf16", "amx")
 # Around the widths that the kernels are cut into: lanes (4, 8, 16), blocks (16), tiles (64), rows.
 SIZES = [  # B, T, D, H
     (1, 1, 1, 1),
@@ -89,16 +87,6 @@ def assert_matches(inputs, gradients, slack=1.0):
     for name, value in wanted.items():
         scale = max(1.0, np.max(np.abs(value)))
         assert np.max(np.abs(got[name] - value)) / scale < 4 * bound, name
-
-
-@pytest.fixture(params=ISAS)
-def isa(request):
-    try:
-        library.set_isa(request.param)
-    except KernelError as error:
-        pytest.skip(str(error))
-    yield request.param
-    library.set_isa(None)
 
 
 @pytest.mark.parametrize("sizes", SIZES)

@@ -8,7 +8,7 @@ from longshort.ops import _library as library
 from longshort.ops import _library_cells as kernels
 from longshort.ops._slstm_inputs import SLSTMInputs
 from longshort.ops._slstm_reference import slstm_backward, slstm_forward
-from test_kernels import BFLOAT16, EPS, ISAS, make_mask
+from test_kernels import BFLOAT16, EPS, make_mask
 
 pytestmark = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
@@ -72,16 +72,6 @@ def assert_matches(inputs, gradients, slack=1.0):
             continue
         scale = max(1.0, np.max(np.abs(value)))
         assert np.max(np.abs(got[name] - value)) / scale < 4 * bound, name
-
-
-@pytest.fixture(params=ISAS)
-def isa(request):
-    try:
-        library.set_isa(request.param)
-    except KernelError as error:
-        pytest.skip(str(error))
-    yield request.param
-    library.set_isa(None)
 
 
 @pytest.mark.parametrize("sizes", SIZES)

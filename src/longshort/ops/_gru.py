@@ -11,6 +11,7 @@ from keras import ops
 from longshort._errors import DataError
 from longshort.ops import _gru_keras, _library
 from longshort.ops._gru_inputs import ARRAYS, GRUInputs
+from longshort.ops._inputs import check_directions
 from longshort.ops._paths import Path, checked_path, checked_sequences, choose_path, fused_name
 
 Tensor = Any
@@ -132,17 +133,7 @@ def gru_both(
     calls = [_Call.of(**forward), _Call.of(**backward)]
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
-    pairs = [(n, v, getattr(calls[1].inputs, n)) for n, v in vars(calls[0].inputs).items()]
-    different = [
-        name
-        for name, a, b in pairs
-        if name != "reverse" and ((a is None) != (b is None) or (name not in ARRAYS and a != b))
-    ]
-    if different:
-        raise DataError(
-            "gru_both: expected the same settings in both directions, and the same arrays given, "
-            f"got others for {', '.join(different)}."
-        )
+    check_directions("gru_both", calls[0].inputs, calls[1].inputs, ARRAYS)
     results = _fused(*calls, return_sequences=return_sequences)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
 

@@ -155,3 +155,29 @@ def fits(shape: tuple[int | None, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(shape) == len(wanted) and all(
         a == b or a is None or b is None for a, b in zip(shape, wanted, strict=True)
     )
+
+
+def check_directions(function: str, forward: Any, backward: Any, arrays: list[str]) -> None:
+    """Compare what two directions that run side by side must have in common.
+
+    Args:
+        function: Its name, for messages.
+        forward: The arguments of one direction, a dataclass.
+        backward: Those of the other.
+        arrays: Names of those that are arrays, of which both or neither must be given.
+
+    Raises:
+        DataError: Settings that differ, other than `reverse` and `first_step`, or absent arrays.
+    """
+    pairs = [(name, value, getattr(backward, name)) for name, value in vars(forward).items()]
+    different = [
+        name
+        for name, a, b in pairs
+        if name not in ("reverse", "first_step")
+        and ((a is None) != (b is None) or (name not in arrays and a != b))
+    ]
+    if different:
+        raise DataError(
+            f"{function}: expected the same settings in both directions, and the same arrays "
+            f"given, got others for {', '.join(different)}."
+        )

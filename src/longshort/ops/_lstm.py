@@ -11,7 +11,7 @@ from keras import ops
 
 from longshort._errors import DataError
 from longshort.ops import _keras, _library
-from longshort.ops._inputs import ARRAYS, LSTMInputs
+from longshort.ops._inputs import ARRAYS, LSTMInputs, check_directions
 from longshort.ops._paths import Path, checked_path, checked_sequences, choose_path, fused_name
 
 Tensor = Any
@@ -187,28 +187,9 @@ def lstm_both(
     calls = [_Call.of(**forward), _Call.of(**backward)]
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
-    different = _differences(*(call.inputs for call in calls))
-    if different:
-        raise DataError(
-            "lstm_both: expected the same settings in both directions, and the same arrays given, "
-            f"got others for {', '.join(different)}."
-        )
+    check_directions("lstm_both", calls[0].inputs, calls[1].inputs, ARRAYS)
     results = _jax.run(*(call.inputs for call in calls), sequences=return_sequences)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
-
-
-def _differences(forward: LSTMInputs, backward: LSTMInputs) -> list[str]:
-    """Names of settings, and of arrays of which only one is given, that differ."""
-    own = ("reverse", "first_step")  # these may
-    return [
-        name
-        for name, value in vars(forward).items()
-        if name not in own
-        and (
-            (value is None) != (getattr(backward, name) is None)
-            or (name not in ARRAYS and value != getattr(backward, name))
-        )
-    ]
 
 
 class _Call(NamedTuple):
