@@ -58,7 +58,8 @@ def adding(rng: np.random.Generator, size: int, length: int) -> Batch:
     half, rows = length // 2, np.arange(size)
     for first, last in ((0, half), (half, length)):
         marks[rows, rng.integers(first, last, size)] = 1
-    return np.stack([numbers, marks], -1).astype("f4"), (numbers * marks).sum(1, keepdims=True)
+    x, sums = np.stack([numbers, marks], -1), (numbers * marks).sum(1, keepdims=True)
+    return x.astype("f4"), sums.astype("f4")
 
 
 def copy(rng: np.random.Generator, size: int, length: int) -> Batch:

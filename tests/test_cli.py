@@ -387,7 +387,8 @@ def test_levels_and_json_values(capsys: pytest.CaptureFixture[str]) -> None:
 def test_as_a_process(tmp_path: Path) -> None:
     """The real thing: nothing but JSON on standard output, no file unasked, exit code 2."""
     source = str(Path(longshort.__file__).parents[1].absolute())
-    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": source}
+    paths = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": paths}
 
     def start(*args: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "longshort.cli", *args]

@@ -45,4 +45,5 @@ def dropped(key: Tensor, stream: int, step: Tensor, batch: Tensor, units: int, r
     rows = _mix(_mix(key[:1] + stream) + step) + ops.arange(batch, dtype="int32")
     row_keys = ops.bitwise_xor(_mix(rows), key[1:])
     columns = (np.arange(units, dtype="uint32") * np.uint32(0x9E3779B9)).view("int32")
+    columns = ops.convert_to_tensor(columns)  # PyTorch on a GPU takes no NumPy array into a sum
     return _shift(_mix(row_keys[:, None] + columns), 8) < int(rate * 2**24)
