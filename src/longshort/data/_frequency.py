@@ -172,7 +172,33 @@ def _grid(start: Any, periods: int, freq: Freq) -> pd.Index:
 
 
 def _date_range(freq: str, **ends: Any) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(pd.date_range(freq=freq, **ends), freq=None)
+    """Return pd.date_range without its `freq`, also where a day begins in a change of the clocks.
+
+    Hours and less are steps of elapsed time; days and more are steps of the calendar, at the same
+    local time. In zones whose clocks change at midnight (Santiago, Cairo) a day can lack its
+    midnight, where pd.date_range raises: that day begins at 1:00. Where there are two, the first
+    counts.
+    """
+    zone = next((v.tz for v in ends.values() if isinstance(v, pd.Timestamp)), None)
+    offset = to_offset(freq)
+    elapsed = isinstance(offset, pd.offsets.Tick) and not isinstance(offset, pd.offsets.Day)
+    if zone is None or elapsed:
+        return pd.DatetimeIndex(pd.date_range(freq=freq, **ends), freq=None)
+    ends = {k: _wall_time(v) if isinstance(v, pd.Timestamp) else v for k, v in ends.items()}
+    wall = pd.date_range(freq=freq, **ends)
+    return pd.DatetimeIndex(_localize(wall, zone), freq=None)
+
+
+def _localize(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
+    first = np.ones(len(wall), bool)  # of two equal local times, that in summer time
+    return wall.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+
+
+def _wall_time(time: pd.Timestamp) -> pd.Timestamp:
+    """Return the local time without its zone, midnight where `time` begins a day without one."""
+    wall = time.tz_localize(None)
+    midnight = pd.DatetimeIndex([wall.normalize()])
+    return midnight[0] if _localize(midnight, time.tz)[0] == time else wall
 
 
 def _missing(expected: Any, actual: Any, freq: Freq) -> int:
