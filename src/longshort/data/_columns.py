@@ -72,7 +72,7 @@ def require_columns(present: Sequence[str], what: str, **lists: Sequence[str]) -
     several = len(missing) > 1
     raise DataError(
         f"{what}: the column{'s' * several} "
-        f"{', '.join(f'{n!r} ({argument})' for n, argument in missing)} "
+        f"{', '.join(repr(n) if n in COLUMNS else f'{n!r} ({arg})' for n, arg in missing)} "
         f"{'are' if several else 'is'} missing; got "
         f"{show_names(present, 12) or 'no columns'}; "
         + (f"did you mean {hints}?" if hints else "add what is missing.")
