@@ -76,15 +76,21 @@ def check_future(series: SeriesSet, futr_df: Any, h: int) -> list[Array]:
 
     at = np.full((len(series), h), -1)  # the row that holds a step
     absent = []
+    coming: dict[Any, pd.Index] = {}  # most series end at the same time
     for i, rows in enumerate(_rows_of(owner, len(series))):
         if len(rows) == 0:
             absent.append(series.ids[i])
             continue
-        steps = series.future(i, h)
+        last = series.times[i][-1]
+        if last not in coming:
+            coming[last] = series.future(i, h)
+        steps = coming[last]
         step = steps.get_indexer(ds[rows])
         rows, step = rows[step >= 0], step[step >= 0]
         at[i, step] = rows
         count = np.bincount(step, minlength=h)
+        if (count == 1).all():
+            continue
         for what, found in (
             ("lacks", steps[count == 0]),
             ("has more than one row for", steps[count > 1]),
