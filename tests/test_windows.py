@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,6 +26,10 @@ def test_all_windows_by_hand(lengths, input_size, h):
     assert x.shape == (len(expected), input_size) and y.shape == (len(expected), h)
     numbers = (windows.series, windows.cutoff, x, y)
     assert list(zip(*(part.tolist() for part in numbers), strict=True)) == expected
+    if len(windows):
+        steps = windows.steps(np.arange(len(windows)))
+        assert np.concatenate(values)[steps].tolist() == np.hstack([x, y]).tolist()
+    assert windows.steps([]).shape == (0, input_size + h)
 
 
 def test_parts_do_not_share_targets():
@@ -52,6 +58,39 @@ def test_memory_is_a_view():
     windows = Windows([np.arange(100_000.0)], 500, 100)
     assert windows._view.base is not None
     assert windows._view.strides == (8, 8)
+
+
+def test_steps_gather_what_lies_beside_the_values():
+    values = [np.arange(6.0), np.arange(9.0)]
+    beside = [np.stack([y, -y, 100 + y], axis=1) for y in values]  # (T, 3)
+    windows = Windows(values, 3, 2, first=[4, 5], last=[6, 8])
+    x, y = windows.gather(range(len(windows)))
+    found = np.concatenate(beside)[windows.steps(range(len(windows)))]
+    assert found.shape == (len(windows), 5, 3) and len(windows) == 3
+    assert found[..., 1].tolist() == (-np.hstack([x, y])).tolist()
+    mask = np.concatenate([y > 2 for y in values])
+    assert mask[windows.steps([0])].tolist() == [[False, False, True, True, True]]
+
+
+def test_missing_values_stay_where_they_are():
+    y = np.array([1.0, np.nan, 3.0, 4.0, np.nan])
+    inputs, targets = Windows([y, y], 2, 1).gather([0, 2, 4])
+    np.testing.assert_array_equal(inputs, [[1, np.nan], [3, 4], [np.nan, 3]])
+    np.testing.assert_array_equal(targets, [[3], [np.nan], [4]])
+
+
+@pytest.mark.parametrize("num_series", [500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_memory_of_many_series(num_series):
+    """The values once and two integers a window: 220 MB for 10,000 series of 1,000 steps."""
+    values = [np.zeros(1_000)] * num_series
+    tracemalloc.start()
+    windows = Windows(values, 96, 24)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(windows) == num_series * (1_000 - 96 - 24 + 1)
+    assert kept < 25_000 * num_series and peak < 30_000 * num_series
+    x, y = windows.gather([0, len(windows) // 2, len(windows) - 1])
+    assert x.shape == (3, 96) and y.shape == (3, 24)
 
 
 @pytest.mark.parametrize("log", [False, True])

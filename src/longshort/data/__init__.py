@@ -1,6 +1,6 @@
 """Tables, series and windows: from files and frames to what a network is fed with."""
 
-from longshort.data._frames import SeriesSet, check_series
+from longshort.data._frames import check_series
 from longshort.data._sequences import (
     SequenceSet,
     Standardizer,
@@ -8,8 +8,10 @@ from longshort.data._sequences import (
     pad_sequences,
     read_sequences,
 )
+from longshort.data._series import SeriesSet
 from longshort.data._sets import load_dataset
 from longshort.data._tables import read_table
+from longshort.data._wide import wide_to_long
 
 __all__ = [
     "SequenceSet",
@@ -21,4 +23,5 @@ __all__ = [
     "pad_sequences",
     "read_sequences",
     "read_table",
+    "wide_to_long",
 ]

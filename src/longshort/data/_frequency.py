@@ -105,8 +105,14 @@ def _infer(times: pd.DatetimeIndex) -> str | None:
     return getattr(found, "freqstr", found)
 
 
-def off_grid(times: pd.Index, freq: Freq) -> str | None:
-    """Return what breaks the grid first, as a clause, or None."""
+def off_grid(times: pd.Index, freq: Freq, *, allow_missing: bool = False) -> str | None:
+    """Return what breaks the grid first, as a clause, or None.
+
+    Args:
+        times: Rising times.
+        freq: The step that they should have.
+        allow_missing: Whether the advice for a gap may be rows without a value.
+    """
     expected = _grid(times[0], len(times), freq)
     wrong = np.flatnonzero(np.asarray(expected != times))
     if len(wrong) == 0:
@@ -122,10 +128,14 @@ def off_grid(times: pd.Index, freq: Freq) -> str | None:
             "resample"
         )
     missing = _missing(expected[at], times[at], freq)
+    advice = (
+        "add the missing rows, whose y may stay empty, for instance with .asfreq(freq)"
+        if allow_missing
+        else "fill the gap, for instance with .asfreq(freq).interpolate()"
+    )
     return (
         f"{missing} step{'s' * (missing != 1)} missing after {before} "
-        f"(freq={freq!r}, next is {show_time(times[at])}); fill the gap, for instance with "
-        ".asfreq(freq).interpolate(), or pass the right freq"
+        f"(freq={freq!r}, next is {show_time(times[at])}); {advice}, or pass the right freq"
     )
 
 
@@ -138,11 +148,22 @@ def future_index(last: Any, h: int, freq: Freq) -> pd.Index:
     return _grid(last, h + 1, freq)[1:]
 
 
+def past_index(last: Any, n: int, freq: Freq) -> pd.Index:
+    """Return the n times that end with `last`.
+
+    >>> past_index(7, 3, 2).tolist()
+    [3, 5, 7]
+    """
+    if isinstance(freq, int):
+        return pd.Index(int(last) + freq * np.arange(1 - n, 1, dtype=np.int64))
+    return _date_range(freq, end=last, periods=n)
+
+
 def _grid(start: Any, periods: int, freq: Freq) -> pd.Index:
     if isinstance(freq, int):
         return pd.Index(int(start) + freq * np.arange(periods, dtype=np.int64))
     try:
-        return pd.DatetimeIndex(pd.date_range(start, periods=periods, freq=freq), freq=None)
+        return _date_range(freq, start=start, periods=periods)
     except (ValueError, OverflowError):
         raise DataError(
             f"freq: {periods} steps of {freq!r} from {show_time(start)} leave the calendar that "
@@ -150,10 +171,40 @@ def _grid(start: Any, periods: int, freq: Freq) -> pd.Index:
         ) from None
 
 
+def _date_range(freq: str, **ends: Any) -> pd.DatetimeIndex:
+    """Return pd.date_range without its `freq`, also where a day begins in a change of the clocks.
+
+    Hours and less are steps of elapsed time; days and more are steps of the calendar, at the same
+    local time. In zones whose clocks change at midnight (Santiago, Cairo) a day can lack its
+    midnight, where pd.date_range raises: that day begins at 1:00. Where there are two, the first
+    counts.
+    """
+    zone = next((v.tz for v in ends.values() if isinstance(v, pd.Timestamp)), None)
+    offset = to_offset(freq)
+    elapsed = isinstance(offset, pd.offsets.Tick) and not isinstance(offset, pd.offsets.Day)
+    if zone is None or elapsed:
+        return pd.DatetimeIndex(pd.date_range(freq=freq, **ends), freq=None)
+    ends = {k: _wall_time(v) if isinstance(v, pd.Timestamp) else v for k, v in ends.items()}
+    wall = pd.date_range(freq=freq, **ends)
+    return pd.DatetimeIndex(_localize(wall, zone), freq=None)
+
+
+def _localize(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:
+    first = np.ones(len(wall), bool)  # of two equal local times, that in summer time
+    return wall.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+
+
+def _wall_time(time: pd.Timestamp) -> pd.Timestamp:
+    """Return the local time without its zone, midnight where `time` begins a day without one."""
+    wall = time.tz_localize(None)
+    midnight = pd.DatetimeIndex([wall.normalize()])
+    return midnight[0] if _localize(midnight, time.tz)[0] == time else wall
+
+
 def _missing(expected: Any, actual: Any, freq: Freq) -> int:
     if isinstance(freq, int):
         return max(1, int(actual - expected) // freq)
-    return max(1, len(pd.date_range(expected, actual, freq=freq, inclusive="left")))
+    return max(1, int((_date_range(freq, start=expected, end=actual) < actual).sum()))
 
 
 def show_time(value: Any) -> str:

@@ -22,7 +22,8 @@ class Windows:
 
     The series are laid end to end once; a window is a position in a strided view of that, so that
     memory grows with the length of the data and the size of one batch, never with
-    windows x length. No window crosses from one series into the next.
+    windows x length. No window crosses from one series into the next. NaN in the values stays
+    where it is.
 
     Args:
         values: One 1-D array a series, of any lengths.
@@ -38,6 +39,10 @@ class Windows:
     >>> x, y = windows.gather([0, 2])
     >>> x.tolist(), y.tolist()
     ([[0.0, 1.0], [2.0, 3.0]], [[2.0], [4.0]])
+
+    Attributes:
+        series: (len,) which series a window is of.
+        cutoff: (len,) the index in that series of its first target.
     """
 
     def __init__(
@@ -50,35 +55,51 @@ class Windows:
         last: Sequence[int] | None = None,
     ):
         self.input_size, self.h = input_size, h
-        series, cutoffs, positions = [], [], []
-        offset = 0
-        for i, y in enumerate(values):
-            low = max(input_size, first[i] if first is not None else 0)
-            high = min(len(y), last[i] if last is not None else len(y)) - h
-            # A cutoff is the index of the first target, so inputs are [cutoff - L, cutoff).
-            cutoff = np.arange(low, high + 1)
-            series.append(np.full(len(cutoff), i))
-            cutoffs.append(cutoff)
-            positions.append(offset + cutoff - input_size)
-            offset += len(y)
-        self.series = _joined(series)
-        self.cutoff = _joined(cutoffs)
-        self._position = _joined(positions)
-        flat = (
-            np.concatenate([np.asarray(y, np.float64) for y in values]) if values else np.zeros(0)
-        )
-        if len(self._position):
+        lengths = np.array([len(y) for y in values], np.intp)
+        low = np.maximum(input_size, 0 if first is None else np.asarray(first, np.intp))
+        high = np.minimum(lengths, lengths if last is None else np.asarray(last, np.intp)) - h
+        count = np.maximum(0, high - low + 1)
+        self.series = np.repeat(np.arange(len(values)), count)
+        # A cutoff is the index of the first target, so inputs are [cutoff - L, cutoff).
+        before = np.cumsum(count) - count  # windows of the series before
+        self.cutoff = np.arange(len(self.series))
+        self.cutoff += np.repeat(low - before, count)
+        self._start = np.cumsum(lengths) - lengths - input_size
+        if len(self.series):
+            flat = np.concatenate([np.asarray(y, np.float64) for y in values])
             self._view = sliding_window_view(flat, input_size + h)
         else:
             self._view = np.zeros((0, input_size + h))
 
     def __len__(self) -> int:
-        return len(self._position)
+        return len(self.series)
 
     def gather(self, index: Sequence[int] | NDArray[np.intp]) -> tuple[Array, Array]:
         """Return inputs (N, L) and targets (N, H) of the windows `index`, as copies."""
-        window = self._view[self._position[np.asarray(index, dtype=np.intp)]]
+        window = self._view[self._positions(index)]
         return window[:, : self.input_size], window[:, self.input_size :]
+
+    def steps(self, index: Sequence[int] | NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return where the steps of the windows `index` lie in the series laid end to end.
+
+        Anything else that has a row a step, laid end to end in the same order of series, is so
+        gathered a batch at a time: covariates, masks, times.
+
+        Returns:
+            (N, L + H) positions, first those of the inputs, then those of the targets.
+
+        >>> price = [np.array([[5.0], [6.0], [7.0]]), np.array([[1.0], [2.0], [3.0]])]  # (T, 1)
+        >>> windows = Windows([np.zeros(3), np.zeros(3)], input_size=1, h=1)
+        >>> windows.steps([1, 3]).tolist()
+        [[1, 2], [4, 5]]
+        >>> np.concatenate(price)[windows.steps([1, 3])].tolist()
+        [[[6.0], [7.0]], [[2.0], [3.0]]]
+        """
+        return self._positions(index)[:, None] + np.arange(self.input_size + self.h)
+
+    def _positions(self, index: Sequence[int] | NDArray[np.intp]) -> NDArray[np.intp]:
+        at = np.asarray(index, dtype=np.intp)
+        return self._start[self.series[at]] + self.cutoff[at]
 
 
 @dataclass(frozen=True)
@@ -134,7 +155,3 @@ class WindowScale:
             return y
         # No forecast is e^12 times the last value; the bound keeps exp from overflowing.
         return np.exp(np.clip(y, level - 12.0, level + 12.0))
-
-
-def _joined(parts: list[NDArray[np.intp]]) -> NDArray[np.intp]:
-    return np.concatenate(parts).astype(np.intp) if parts else np.zeros(0, np.intp)
