@@ -118,13 +118,13 @@ def score(
     """Score a backtest: for the model and each baseline a dict of metrics.
 
     `mase` is the mean over windows and series, each scaled by its own history before the cutoff
-    (windows whose history does not move are left out, for every model); the others are over all
-    forecasts at once.
+    (windows whose history does not move, and those without any known y, are left out, for every
+    model); the others are over all forecasts of a known y at once.
     """
     result = {}
     y = backtest["y"].to_numpy()
     windows = _scaled_windows(backtest, series, season_length)
-    for name in (MODEL, *BASELINES):
+    for name in (MODEL, *(name for name in BASELINES if name in backtest)):
         f = backtest[name].to_numpy()
         scaled = [metrics.mae(y[rows], f[rows]) / scale for rows, scale in windows]
         result[name] = {
@@ -178,11 +178,17 @@ def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> boo
 def _scaled_windows(
     backtest: pd.DataFrame, series: SeriesSet, season_length: int
 ) -> list[tuple[NDArray[np.intp], float]]:
-    """Return (rows, scale of the history) for each series and cutoff that moved before it."""
+    """Return (rows, scale of the history) for each series and cutoff that moved before it.
+
+    Windows of which no y is known are left out too.
+    """
     where = {name: i for i, name in enumerate(series.ids)}
     groups = backtest.groupby(["unique_id", "cutoff"], sort=False).indices
+    y = backtest["y"].to_numpy(np.float64)
     result = []
     for (name, cutoff), rows in groups.items():
+        if np.isnan(y[rows]).all():
+            continue
         i = where[name]
         end = int(series.times[i].searchsorted(cutoff, side="right"))
         scale = metrics.seasonal_scale(series.values[i][:end], season_length)
