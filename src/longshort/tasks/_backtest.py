@@ -13,13 +13,13 @@ from longshort._errors import DataError
 from longshort.data._frames import SeriesSet
 from longshort.data._windows import Windows
 from longshort.tasks import _metrics as metrics
-from longshort.tasks._baselines import naive, seasonal_naive
+from longshort.tasks._baselines import drift, naive, seasonal_naive
 from longshort.tasks._linear_path import fit_path
 
 Array = NDArray[np.float64]
 
 MODEL = "LSTM"
-BASELINES = ("Naive", "SeasonalNaive", "Linear")
+BASELINES = ("Naive", "SeasonalNaive", "Drift", "Linear")
 
 
 def cutoffs(series: SeriesSet, h: int, n_windows: int, step_size: int) -> NDArray[np.intp]:
@@ -60,10 +60,10 @@ def contexts(series: SeriesSet, cuts: Sequence[int] | NDArray[np.intp], length: 
 
 
 class Baselines:
-    """The three forecasts beside the model, the linear one fitted on `train` alone.
+    """The forecasts beside the model, the linear one fitted on `train` alone.
 
-    Naive and seasonal naive see all of a series up to the cutoff; the linear map is NLinear with
-    the window of the model and a fixed ridge penalty.
+    Naive, seasonal naive and drift see all of a series up to the cutoff; the linear map is NLinear
+    with the window of the model and a fixed ridge penalty.
     """
 
     def __init__(self, train: SeriesSet, h: int, input_size: int, season_length: int, seed: int):
@@ -81,12 +81,13 @@ class Baselines:
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""
-        seasonal = [
-            seasonal_naive(y[None, :c], self.h, self.season_length)[0]
-            for y, c in zip(series.values, cuts, strict=True)
-        ]
-        x = contexts(series, cuts, self.input_size)
-        forecasts = (naive(x, self.h), np.stack(seasonal), self.linear.predict(x))
+        known = [y[None, :c] for y, c in zip(series.values, cuts, strict=True)]
+        forecasts = (
+            np.concatenate([naive(y, self.h) for y in known]),
+            np.concatenate([seasonal_naive(y, self.h, self.season_length) for y in known]),
+            np.concatenate([drift(y, self.h) for y in known]),
+            self.linear.predict(contexts(series, cuts, self.input_size)),
+        )
         return dict(zip(BASELINES, forecasts, strict=True))
 
 
