@@ -3,7 +3,15 @@
 from longshort.tasks._base import Task
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
+from longshort.tasks._horizon import score_by_horizon
 from longshort.tasks._plot import plot_forecast
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
-__all__ = ["Forecaster", "SequenceClassifier", "Task", "load", "plot_forecast"]
+__all__ = [
+    "Forecaster",
+    "SequenceClassifier",
+    "Task",
+    "load",
+    "plot_forecast",
+    "score_by_horizon",
+]
