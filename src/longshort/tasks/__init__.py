@@ -4,7 +4,7 @@ from longshort.tasks._base import Task
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
 from longshort.tasks._horizon import score_by_horizon
-from longshort.tasks._plot import plot_forecast
+from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SequenceClassifier",
     "Task",
     "load",
+    "plot_by_horizon",
     "plot_forecast",
     "score_by_horizon",
 ]
