@@ -68,7 +68,7 @@ def bands_of(table: pd.DataFrame, model: str) -> dict[int | float, tuple[str, st
 def step_ahead(table: pd.DataFrame) -> NDArray[np.int64]:
     """Return for each row (N,) how many steps it lies behind its cutoff, from 1."""
     groups = table.groupby(["unique_id", "cutoff"], sort=False)["ds"]
-    return groups.rank("dense").to_numpy().astype(np.int64)
+    return np.asarray(groups.rank("dense"), np.int64)
 
 
 def score_by_horizon(

@@ -44,7 +44,8 @@ def naive2(x: ArrayLike, h: int, season_length: int) -> Array:
         index = seasonal_indices(y, season_length)
     place = np.arange(len(y) + h) % season_length
     adjusted = y / index[place[: len(y)]]
-    return naive(adjusted[None], h)[0] * index[place[len(y) :]]
+    last: Array = naive(adjusted[None], h)[0]
+    return last * index[place[len(y) :]]
 
 
 def is_seasonal(x: ArrayLike, season_length: int) -> bool:

@@ -181,8 +181,9 @@ def plot_by_horizon(
 def _legend(figure: Figure, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     columns = math.ceil(len(labels) / math.ceil(len(labels) / 6))  # more than six run over the edge
-    where = "outside lower center"
-    figure.legend(handles, labels, loc=where, ncols=columns, frameon=False, fontsize=9)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def _panel(
@@ -208,8 +209,8 @@ def _panel(
     marker = "o" if len(part) <= 3 else None
     for rank, name in enumerate(baselines):
         color, dashes = _BASELINES[rank % len(_BASELINES)]
-        style = {"color": color, "linewidth": 1.1, "linestyle": dashes, "marker": marker}
-        ax.plot(x, part[name], markersize=3, label=str(name), **style)
+        line = ax.plot(x, part[name], color=color, linewidth=1.1, linestyle=dashes, label=name)
+        line[0].set(marker=marker, markersize=3)
     ax.plot(x, part["LSTM"], color=_FORECAST, linewidth=1.8, marker=marker, label="LSTM (median)")
     if len(past):
         # A thin line joins the history to the forecast; it is no forecast itself.
