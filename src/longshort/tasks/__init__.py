@@ -5,6 +5,7 @@ from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
 from longshort.tasks._horizon import score_by_horizon
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
+from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "plot_by_horizon",
     "plot_forecast",
     "score_by_horizon",
+    "write_report",
 ]

@@ -124,7 +124,7 @@ def score(
     """
     result = {}
     y = backtest["y"].to_numpy()
-    windows = _scaled_windows(backtest, series, season_length)
+    windows = scaled_windows(backtest, series, season_length)
     for name in (MODEL, *(name for name in BASELINES if name in backtest)):
         f = backtest[name].to_numpy()
         scaled = [metrics.mae(y[rows], f[rows]) / scale for rows, scale in windows]
@@ -144,6 +144,24 @@ def score(
         losses += [metrics.pinball(y, low, tail), metrics.pinball(y, high, 1 - tail)]
     own["pinball"] = float(np.mean(losses))
     return result
+
+
+def mase_by_window(
+    backtest: pd.DataFrame, series: SeriesSet, season_length: int, models: Sequence[str]
+) -> pd.DataFrame:
+    """Return one row for each window that `scaled_windows` has: its series, cutoff and errors.
+
+    The columns are `unique_id`, `cutoff` and for each of `models` its MASE in that window.
+    """
+    y = backtest["y"].to_numpy(np.float64)
+    rows = []
+    for at, scale in scaled_windows(backtest, series, season_length):
+        first = backtest.iloc[at[0]]
+        row = {"unique_id": first["unique_id"], "cutoff": first["cutoff"]}
+        for name in models:
+            row[name] = metrics.mae(y[at], backtest[name].to_numpy(np.float64)[at]) / scale
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["unique_id", "cutoff", *models])
 
 
 def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> bool:
@@ -176,7 +194,7 @@ def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> boo
     return False
 
 
-def _scaled_windows(
+def scaled_windows(
     backtest: pd.DataFrame, series: SeriesSet, season_length: int
 ) -> list[tuple[NDArray[np.intp], float]]:
     """Return (rows, scale of the history) for each series and cutoff that moved before it.

@@ -51,7 +51,7 @@ def data_warnings(data: Any, *, season_length: int = 1, h: int = 1) -> list[Data
     - "outliers": y differs from every line through its neighbours m and 2 m steps away by more
       than 10 times 1.4826 median |d - median d|, d the differences over m steps (a robust
       standard deviation); the worst is named with its time.
-    - "level shift": where the median of the next w values (two seasons, at least 12) less that of
+    - "level shift": where the median of the next w values (whole seasons, at least 12) less that of
       the last w is furthest from its usual value, it is so by more than 6 of its robust standard
       deviations, and by more than 4 of those of y inside of the windows.
     - "zeros": y is 0 or below, where a percentage error such as sMAPE means little.
@@ -172,7 +172,7 @@ def level_shift(y: Array, m: int) -> tuple[int | None, float, float]:
     30
     """
     nothing = None, float("nan"), float("nan")
-    width = max(-(-12 // m) * m, 2 * m)  # whole seasons, so that these cancel
+    width = -(-12 // m) * m  # whole seasons, so that these cancel
     if len(y) < max(3 * width, LEAST_STEPS) or np.isnan(y).mean() > 0.5:
         return nothing
     windows = np.lib.stride_tricks.sliding_window_view(y, width)
