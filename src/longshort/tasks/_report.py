@@ -225,14 +225,13 @@ def _horizon(
     table: pd.DataFrame, series: SeriesSet, season_length: int, models: Sequence[str]
 ) -> str:
     """Draw the MASE by step ahead: in the units of y the largest series would decide."""
-    what, scaled = "MASE", []
-    for at, scale in scaled_windows(table, series, season_length):
-        part = table.iloc[at].copy()
-        part[["y", *models]] = part[["y", *models]] / scale
-        scaled.append(part)
-    if not scaled:
-        what, scaled = "mean absolute error", [table]
-    scores = score_by_horizon(pd.concat(scaled))
+    what, columns, size = "MASE", ["y", *models], np.full(len(table), np.nan)
+    for rows, scale in scaled_windows(table, series, season_length):
+        size[rows] = scale
+    if np.isnan(size).all():
+        what, size = "mean absolute error", np.ones(len(table))
+    scaled = table.assign(**table[columns].div(size, axis=0).to_dict("series"))
+    scores = score_by_horizon(scaled[~np.isnan(size)])
     looks = styles(models)
     chart = Chart(
         f"{what} of each model against the step ahead",
@@ -245,14 +244,14 @@ def _horizon(
     for name in sorted(models, key=lambda name: name == MODEL):  # the model in front
         part = scores[scores["model"] == name]
         chart.lines.append(Line(pd.Index(part["step"]), part["mae"].to_numpy(), looks[name]))
-    rows = [
+    cells = [
         [
             str(k),
             *(number(v) for v in scores[scores["step"] == k].set_index("model")["mae"][models]),
         ]
         for k in steps
     ]
-    details = grid(["Step", *models], rows)
+    details = grid(["Step", *models], cells)
     legend = swatches([(looks[name], name) for name in models])
     return (
         f'<figure class="wide">{legend}{chart.svg()}</figure>'

@@ -185,7 +185,7 @@ def _range(values: Sequence[Array]) -> tuple[float, float]:
 
 
 def _ticks(low: float, high: float, *, integer: bool = False) -> list[float]:
-    ticks = MaxNLocator(5, integer=integer).tick_values(low, high)
+    ticks = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=integer).tick_values(low, high)
     return [float(v) for v in ticks]
 
 

@@ -54,17 +54,17 @@ def verdict(scores: Scores, windows: pd.DataFrame, model: str = "LSTM") -> list[
     if abs(gap) < SAME:
         said = [f"No: the {model} has a MASE of {own:.3f}, the same as {beside}, within 1 %."]
     elif gap < 0:
-        said = [f"Yes: the {model} has a MASE of {own:.3f}, {-gap:.0%} below that of {beside}."]
+        said = [
+            f"Yes: the {model} has a MASE of {own:.3f}, {-100 * gap:.0f} % below that of {beside}."
+        ]
     elif gap == math.inf:
         said = [f"No: {best} makes no error at all, the {model} has a MASE of {own:.3f}."]
     else:
         worse = [name for name in others if scores[name]["mase"] < own]
         said = [
-            f"No: the {model} has a MASE of {own:.3f}, {gap:.0%} above that of {beside}.",
-            f"Better than the {model}: {', '.join(worse)}. A forecast by the simplest of these is "
-            "cheaper and, on these windows, closer.",
+            f"No: the {model} has a MASE of {own:.3f}, {100 * gap:.0f} % above that of {beside}.",
+            f"Closer on these windows, and cheaper than a network: {', '.join(worse)}.",
         ]
-    said = [sentence.replace("%", " %").replace("  %", " %") for sentence in said]
     return [*said, _by_window(windows, model, best)]
 
 
