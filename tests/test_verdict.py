@@ -1,9 +1,15 @@
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
-from longshort.tasks._verdict import band_verdict, rank, verdict
+from longshort.tasks._verdict import band_verdict, rank, sign_test, verdict
 
 NAN = float("nan")
+
+
+@pytest.mark.parametrize(("wins", "n"), [(0, 1), (3, 20), (500, 1000), (460, 1001), (2300, 4500)])
+def test_sign_test_is_that_of_scipy(wins, n):
+    assert sign_test(wins, n) == pytest.approx(binomtest(wins, n).pvalue, rel=0.02)
 
 
 def scores(**mase):
