@@ -76,7 +76,13 @@ def test_forecast(tmp_path: Path) -> None:
     result = run("forecast", AIR, *QUICK, *(word for option in options for word in option))
     lines = result.stdout.splitlines()
     assert lines[0].split()[:2] == ["MASE", "sMAPE"]
-    assert {line.split()[0] for line in lines[1:5]} == {"LSTM", "Naive", "SeasonalNaive", "Linear"}
+    assert {line.split()[0] for line in lines[1:6]} == {
+        "LSTM",
+        "Naive",
+        "SeasonalNaive",
+        "Drift",
+        "Linear",
+    }
     assert lines[1].endswith("best") and "best" not in "".join(lines[2:5])
     assert "last 3 windows of 3 steps, no value of which was seen" in result.stdout
     assert result.stderr == ""
@@ -93,7 +99,7 @@ def test_forecast_json(folder: Path) -> None:
     content = run_json("forecast", folder / "sales.csv", *QUICK, *names, "--n-windows", 2)
     assert content["n_windows"] == 2
     assert len(content["forecast"]) == 3
-    assert set(content["backtest"]) == {"LSTM", "Naive", "SeasonalNaive", "Linear"}
+    assert set(content["backtest"]) == {"LSTM", "Naive", "SeasonalNaive", "Drift", "Linear"}
     again = run_json("forecast", folder / "sales.csv", *QUICK, *names, "--n-windows", 0)
     assert again["backtest"] == {} and again["forecast"] == content["forecast"]
 

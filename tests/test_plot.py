@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from longshort._errors import DataError
 from longshort.cli import app
-from longshort.tasks import Forecaster, plot_forecast
+from longshort.tasks import Forecaster, plot_by_horizon, plot_forecast
 
 
 def series(n=60, name="a"):
@@ -68,3 +68,45 @@ def test_command_draws_with_the_frequency_it_was_given(tmp_path: Path):
     )
     assert result.exit_code == 0, result.output
     assert picture.stat().st_size > 10_000
+
+
+def one_window():
+    """A hand-made backtest of one window, three steps."""
+    ds = pd.date_range("2020-02-01", periods=3, freq="D")
+    cutoff = pd.Timestamp("2020-01-31")
+    table = pd.DataFrame({"unique_id": "a", "ds": ds, "cutoff": cutoff, "y": [1.0, 2.0, 3.0]})
+    return table.assign(LSTM=[1.5, 2.0, 2.0], Naive=1.0, SeasonalNaive=[3.0, 3.0, 0.0])
+
+
+def test_plot_with_baselines():
+    figure = plot_forecast(series(), one_window(), baselines=("SeasonalNaive", "Naive"))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["history", "what happened", "SeasonalNaive", "Naive", "LSTM (median)"]
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["SeasonalNaive"].get_ydata().tolist() == [3.0, 3.0, 0.0]
+    assert lines["SeasonalNaive"].get_linewidth() < lines["LSTM (median)"].get_linewidth()
+    assert lines["SeasonalNaive"].get_color() != lines["Naive"].get_color()
+
+
+def test_baselines_that_are_not_there():
+    with pytest.raises(DataError, match="no baseline 'Drift'; it has Naive, SeasonalNaive"):
+        plot_forecast(series(), one_window(), baselines=["Drift"])
+    forecast = one_window()[["unique_id", "ds", "LSTM"]]
+    with pytest.raises(DataError, match="only a backtest has any"):
+        plot_forecast(series(), forecast, baselines=["Naive"])
+    with pytest.raises(DataError, match="as a list, got 'Naive'"):
+        plot_forecast(series(), one_window(), baselines="Naive")
+
+
+def test_plot_by_horizon(tmp_path):
+    figure = plot_by_horizon(one_window(), title="errors")
+    ax = figure.axes[0]
+    lines = {line.get_label(): line.get_ydata().tolist() for line in ax.lines}
+    assert lines == {"LSTM": [0.5, 0, 1], "Naive": [0, 1, 2], "SeasonalNaive": [2, 1, 3]}
+    assert ax.get_xlabel() == "step ahead" and ax.get_ylim()[0] == 0
+    assert plot_by_horizon(one_window(), metric="smape").axes[0].get_ylabel().startswith("sMAPE")
+    figure.savefig(tmp_path / "a.png")
+    with pytest.raises(DataError, match="got 'mase'"):
+        plot_by_horizon(one_window(), metric="mase")
+    with pytest.raises(DataError, match="no column 'cutoff'"):
+        plot_by_horizon(one_window().drop(columns="cutoff"))

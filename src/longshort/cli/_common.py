@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INTERNAL, BAD_INPUT, INTERRUPTED = 1, 2, 130
 PLOTS = (".png", ".svg", ".pdf")
+SUFFIXES = {"--plot": PLOTS, "--report": (".html", ".htm")}
 
 # Options that several commands take.
 Data = Annotated[str, typer.Argument(help="A file, or a built-in name such as air-passengers.")]
@@ -145,7 +146,7 @@ def check_targets(targets: dict[str, Path | None], inputs: Sequence[str | Path] 
     for option, path in targets.items():
         if path is None:
             continue
-        check_target(path, option, PLOTS if option == "--plot" else ())
+        check_target(path, option, SUFFIXES.get(option, ()))
         for other, what in earlier.items():
             if _same_file(path, other):
                 raise SaveError(f"{option} {path}: would overwrite {what}; name another file.")

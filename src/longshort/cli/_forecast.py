@@ -46,6 +46,9 @@ def forecast(
     plot: Annotated[
         Path | None, typer.Option(help="Draw it to this file (png, svg or pdf).")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what the test found to this page (html).")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="Save the model to this file.")] = None,
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
@@ -62,10 +65,21 @@ def forecast(
     Example: `longshort forecast air-passengers --h 12 --plot forecast.png`
 
     Example: `longshort forecast sales.csv --h 28 --time-col date --target-col sold`
+
+    Example: `longshort forecast sales.csv --h 28 --report report.html`
     """
-    common.check_targets({"--output": output, "--plot": plot, "--model": model}, inputs=[data])
+    targets = {"--output": output, "--plot": plot, "--report": report, "--model": model}
+    common.check_targets(targets, inputs=[data])
+    if report is not None and not n_windows:
+        raise DataError(
+            f"--report {report}: is about the test, but --n-windows 0 leaves it out; use "
+            "--n-windows 1 or more."
+        )
     task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
     from longshort.data import check_series
+    from longshort.data._frequency import season_length_of
+    from longshort.tasks import write_report
+    from longshort.tasks._backtest import score
 
     series = check_series(common.read_series(data, id_col, time_col, target_col), freq=task.freq)
 
@@ -73,7 +87,20 @@ def forecast(
     scores = {}
     if n_windows:
         with common.progress_bar("testing") as progress:
-            scores = task.backtest(series, n_windows, progress=progress)
+            tested = task.cross_validation(series, n_windows, progress=progress)
+        season = season_length_of(series.freq) if season_length is None else season_length
+        scores = score(tested, series, season, task.level)
+        # Before the training: whoever ends it early has the report.
+        if report is not None:
+            write_report(
+                report,
+                tested,
+                series,
+                scores=scores,
+                level=task.level,
+                season_length=season,
+                title=f"Forecast of {Path(data).name}, {h} steps",
+            )
     with common.progress_bar("training") as progress:
         task.fit(series, progress=progress)
     result = task.predict()
@@ -95,6 +122,7 @@ def forecast(
                 "forecast": common.records(result),
                 "output": output,
                 "plot": plot,
+                "report": report,
                 "model": model,
             }
         )
@@ -103,7 +131,7 @@ def forecast(
         print_scores(scores, n_windows, h)
         typer.echo("")
     common.print_table(result)
-    written = [str(path) for path in (output, plot, model) if path is not None]
+    written = [str(path) for path in targets.values() if path is not None]
     if written:
         typer.echo(f"\nWritten: {', '.join(written)}")
 

@@ -3,7 +3,18 @@
 from longshort.tasks._base import Task
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
-from longshort.tasks._plot import plot_forecast
+from longshort.tasks._horizon import score_by_horizon
+from longshort.tasks._plot import plot_by_horizon, plot_forecast
+from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
-__all__ = ["Forecaster", "SequenceClassifier", "Task", "load", "plot_forecast"]
+__all__ = [
+    "Forecaster",
+    "SequenceClassifier",
+    "Task",
+    "load",
+    "plot_by_horizon",
+    "plot_forecast",
+    "score_by_horizon",
+    "write_report",
+]

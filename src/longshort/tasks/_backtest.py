@@ -13,13 +13,13 @@ from longshort._errors import DataError
 from longshort.data._frames import SeriesSet
 from longshort.data._windows import Windows
 from longshort.tasks import _metrics as metrics
-from longshort.tasks._baselines import naive, seasonal_naive
+from longshort.tasks._baselines import drift, naive, seasonal_naive
 from longshort.tasks._linear_path import fit_path
 
 Array = NDArray[np.float64]
 
 MODEL = "LSTM"
-BASELINES = ("Naive", "SeasonalNaive", "Linear")
+BASELINES = ("Naive", "SeasonalNaive", "Drift", "Linear")
 
 
 def cutoffs(series: SeriesSet, h: int, n_windows: int, step_size: int) -> NDArray[np.intp]:
@@ -60,10 +60,10 @@ def contexts(series: SeriesSet, cuts: Sequence[int] | NDArray[np.intp], length: 
 
 
 class Baselines:
-    """The three forecasts beside the model, the linear one fitted on `train` alone.
+    """The forecasts beside the model, the linear one fitted on `train` alone.
 
-    Naive and seasonal naive see all of a series up to the cutoff; the linear map is NLinear with
-    the window of the model and a fixed ridge penalty.
+    Naive, seasonal naive and drift see all of a series up to the cutoff; the linear map is NLinear
+    with the window of the model and a fixed ridge penalty.
     """
 
     def __init__(self, train: SeriesSet, h: int, input_size: int, season_length: int, seed: int):
@@ -81,12 +81,13 @@ class Baselines:
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""
-        seasonal = [
-            seasonal_naive(y[None, :c], self.h, self.season_length)[0]
-            for y, c in zip(series.values, cuts, strict=True)
-        ]
-        x = contexts(series, cuts, self.input_size)
-        forecasts = (naive(x, self.h), np.stack(seasonal), self.linear.predict(x))
+        known = [y[None, :c] for y, c in zip(series.values, cuts, strict=True)]
+        forecasts = (
+            np.concatenate([naive(y, self.h) for y in known]),
+            np.concatenate([seasonal_naive(y, self.h, self.season_length) for y in known]),
+            np.concatenate([drift(y, self.h) for y in known]),
+            self.linear.predict(contexts(series, cuts, self.input_size)),
+        )
         return dict(zip(BASELINES, forecasts, strict=True))
 
 
@@ -118,13 +119,13 @@ def score(
     """Score a backtest: for the model and each baseline a dict of metrics.
 
     `mase` is the mean over windows and series, each scaled by its own history before the cutoff
-    (windows whose history does not move are left out, for every model); the others are over all
-    forecasts at once.
+    (windows whose history does not move, and those without any known y, are left out, for every
+    model); the others are over all forecasts of a known y at once.
     """
     result = {}
     y = backtest["y"].to_numpy()
-    windows = _scaled_windows(backtest, series, season_length)
-    for name in (MODEL, *BASELINES):
+    windows = scaled_windows(backtest, series, season_length)
+    for name in (MODEL, *(name for name in BASELINES if name in backtest)):
         f = backtest[name].to_numpy()
         scaled = [metrics.mae(y[rows], f[rows]) / scale for rows, scale in windows]
         result[name] = {
@@ -143,6 +144,24 @@ def score(
         losses += [metrics.pinball(y, low, tail), metrics.pinball(y, high, 1 - tail)]
     own["pinball"] = float(np.mean(losses))
     return result
+
+
+def mase_by_window(
+    backtest: pd.DataFrame, series: SeriesSet, season_length: int, models: Sequence[str]
+) -> pd.DataFrame:
+    """Return one row for each window that `scaled_windows` has: its series, cutoff and errors.
+
+    The columns are `unique_id`, `cutoff` and for each of `models` its MASE in that window.
+    """
+    y = backtest["y"].to_numpy(np.float64)
+    rows = []
+    for at, scale in scaled_windows(backtest, series, season_length):
+        first = backtest.iloc[at[0]]
+        row = {"unique_id": first["unique_id"], "cutoff": first["cutoff"]}
+        for name in models:
+            row[name] = metrics.mae(y[at], backtest[name].to_numpy(np.float64)[at]) / scale
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["unique_id", "cutoff", *models])
 
 
 def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> bool:
@@ -175,14 +194,20 @@ def has_seen(tail: SeriesSet, series: SeriesSet, first: NDArray[np.intp]) -> boo
     return False
 
 
-def _scaled_windows(
+def scaled_windows(
     backtest: pd.DataFrame, series: SeriesSet, season_length: int
 ) -> list[tuple[NDArray[np.intp], float]]:
-    """Return (rows, scale of the history) for each series and cutoff that moved before it."""
+    """Return (rows, scale of the history) for each series and cutoff that moved before it.
+
+    Windows of which no y is known are left out too.
+    """
     where = {name: i for i, name in enumerate(series.ids)}
     groups = backtest.groupby(["unique_id", "cutoff"], sort=False).indices
+    y = backtest["y"].to_numpy(np.float64)
     result = []
     for (name, cutoff), rows in groups.items():
+        if np.isnan(y[rows]).all():
+            continue
         i = where[name]
         end = int(series.times[i].searchsorted(cutoff, side="right"))
         scale = metrics.seasonal_scale(series.values[i][:end], season_length)

@@ -1,6 +1,7 @@
-"""Forecasts that a network has to beat: naive, seasonal naive and a linear map.
+"""Forecasts that a network has to beat: naive, seasonal naive, drift and a linear map.
 
-Each takes input windows x (N, L) and returns forecasts (N, H).
+Each takes input windows x (N, L) and returns forecasts (N, H). The first three pass over unknown
+values (NaN); a row without a known value is forecast as NaN.
 """
 
 from __future__ import annotations
@@ -21,23 +22,53 @@ MAX_RESIDUAL = 10.0
 
 
 def naive(x: Array, h: int) -> Array:
-    """Repeat the last value: `f[k] = x[-1]`.
+    """Repeat the last known value: `f[k] = x[-1]`.
 
-    >>> naive(np.array([[1.0, 2.0]]), 3).tolist()
-    [[2.0, 2.0, 2.0]]
+    >>> naive(np.array([[1.0, 2.0], [3.0, np.nan]]), 3).tolist()
+    [[2.0, 2.0, 2.0], [3.0, 3.0, 3.0]]
     """
-    return np.repeat(x[:, -1:], h, axis=1)
+    return np.repeat(x[np.arange(len(x)), _last_known(x)][:, None], h, axis=1)
 
 
 def seasonal_naive(x: Array, h: int, season_length: int) -> Array:
     """Repeat the last season: `f[k] = x[-m + (k mod m)]`, k from 0; m = 1 where L is below m.
 
+    Where that value is unknown, the last known one at the same place of the season stands for it,
+    and where there is none the last known value of all.
+
     >>> seasonal_naive(np.array([[9.0, 1.0, 2.0]]), 3, season_length=2).tolist()
     [[1.0, 2.0, 1.0]]
     """
-    length = x.shape[1]
+    n, length = x.shape
     m = season_length if season_length <= length else 1
-    return x[:, length - m + np.arange(h) % m]
+    # Whole seasons, so that a column is one place of the season: (N, seasons, m).
+    padded = np.pad(x, ((0, 0), (-length % m, 0)), constant_values=np.nan)
+    places = padded.reshape(n, -1, m).transpose(0, 2, 1).reshape(n * m, -1)
+    last = places[np.arange(n * m), _last_known(places)].reshape(n, m)
+    last = np.where(np.isnan(last), naive(x, 1), last)
+    return last[:, np.arange(h) % m]
+
+
+def drift(x: Array, h: int) -> Array:
+    """Go on along the line from the first to the last value: a random walk with drift.
+
+    `f[k] = x[-1] + k (x[-1] - x[0]) / (L - 1)`, k from 1 (Hyndman and Athanasopoulos, 2021,
+    "Forecasting: principles and practice", section 5.2). First and last are the known ones, and
+    the steps are counted between them; one known value alone is repeated.
+
+    >>> drift(np.array([[1.0, 9.0, 5.0]]), 2).tolist()
+    [[7.0, 9.0]]
+    """
+    rows, length = np.arange(len(x)), x.shape[1]
+    first, last = np.argmax(~np.isnan(x), axis=1), _last_known(x)
+    slope = (x[rows, last] - x[rows, first]) / np.maximum(last - first, 1)
+    ahead = (length - 1 - last)[:, None] + np.arange(1, h + 1)
+    return x[rows, last][:, None] + ahead * slope[:, None]
+
+
+def _last_known(x: Array) -> NDArray[np.intp]:
+    """Return the index of the last value of each row that is not NaN, the last of all without."""
+    return x.shape[1] - 1 - np.argmax(~np.isnan(x[:, ::-1]), axis=1)
 
 
 class NLinear:
