@@ -132,11 +132,11 @@ def test_path_residuals_are_bounded():
 
 @pytest.mark.parametrize(
     ("args", "sizes"),
-    [((144, 12, 12), [12, 24, 48]), ((6, 2, 1), [1]), ((30, 12, 12), [3]), ((5000, 1, 1), None)],
+    [((144, 12, 12), [12, 24, 48]), ((6, 2, 1), [1]), ((30, 12, 12), [4]), ((5000, 1, 1), None)],
 )
 def test_default_input_sizes(args, sizes):
     found = default_input_sizes(*args)
-    assert found == (sizes or [4, 8, 16, 32])
+    assert found == (sizes or [4, 8, 16, 28])
     assert all(size + 2 * args[1] <= args[0] for size in found)
 
 

@@ -14,6 +14,7 @@ from longshort.data._frames import SeriesSet
 from longshort.data._windows import Windows
 from longshort.tasks import _metrics as metrics
 from longshort.tasks._baselines import drift, naive, seasonal_naive
+from longshort.tasks._features import carried_forward
 from longshort.tasks._linear_path import fit_path
 
 Array = NDArray[np.float64]
@@ -47,28 +48,29 @@ def cutoffs(series: SeriesSet, h: int, n_windows: int, step_size: int) -> NDArra
     return np.array(lengths)[:, None] - back
 
 
-def contexts(series: SeriesSet, cuts: Sequence[int] | NDArray[np.intp], length: int) -> Array:
-    """Return (S, L): the `length` values before the cutoff of each series."""
-    short = [n for n, cut in zip(series.ids, cuts, strict=True) if cut < length]
+def check_contexts(ids: Sequence[str | int], cuts: NDArray[np.intp], length: int) -> None:
+    """Raise a DataError unless `length` steps lie before each cutoff, (S,) or (S, W)."""
+    least = cuts.reshape(len(ids), -1).min(axis=1)
+    short = [n for n, cut in zip(ids, least, strict=True) if cut < length]
     if short:
         raise DataError(
             f"data: the model looks back over input_size={length} steps, but before the cutoff "
             f"series {', '.join(map(repr, short[:5]))} {'has' if len(short) == 1 else 'have'} "
             "fewer; give longer series or make input_size smaller."
         )
-    return np.stack([y[c - length : c] for y, c in zip(series.values, cuts, strict=True)])
 
 
 class Baselines:
     """The forecasts beside the model, the linear one fitted on `train` alone.
 
     Naive, seasonal naive and drift see all of a series up to the cutoff; the linear map is NLinear
-    with the window of the model and a fixed ridge penalty.
+    with the window of the model and a fixed ridge penalty, and the last known value in place of
+    missing ones.
     """
 
     def __init__(self, train: SeriesSet, h: int, input_size: int, season_length: int, seed: int):
         self.h, self.input_size, self.season_length = h, input_size, season_length
-        windows = Windows(train.values, input_size, h)
+        windows = Windows([carried_forward(y) for y in train.values], input_size, h)
         if len(windows) == 0:
             longest = max(range(len(train)), key=lambda i: len(train.values[i]))
             raise DataError(
@@ -81,12 +83,14 @@ class Baselines:
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""
+        check_contexts(series.ids, cuts, self.input_size)
+        x = [y[c - self.input_size : c] for y, c in zip(series.values, cuts, strict=True)]
         known = [y[None, :c] for y, c in zip(series.values, cuts, strict=True)]
         forecasts = (
             np.concatenate([naive(y, self.h) for y in known]),
             np.concatenate([seasonal_naive(y, self.h, self.season_length) for y in known]),
             np.concatenate([drift(y, self.h) for y in known]),
-            self.linear.predict(contexts(series, cuts, self.input_size)),
+            self.linear.predict(np.stack([carried_forward(y) for y in x])),
         )
         return dict(zip(BASELINES, forecasts, strict=True))
 
@@ -214,3 +218,10 @@ def scaled_windows(
         if scale > 0:
             result.append((rows, scale))
     return result
+
+
+def in_order(frames: list[pd.DataFrame], series: SeriesSet) -> pd.DataFrame:
+    """Join the windows, series by series and cutoff by cutoff."""
+    table = pd.concat(frames, ignore_index=True)
+    place = table["unique_id"].map({name: i for i, name in enumerate(series.ids)})
+    return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)

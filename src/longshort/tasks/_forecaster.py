@@ -10,34 +10,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from longshort._errors import DataError
+from longshort.data._columns import check_exog_lists
+from longshort.data._covariates import check_future, check_static
 from longshort.data._frames import SeriesSet, check_series
 from longshort.data._frequency import Freq, season_length_of
-from longshort.data._windows import Windows, WindowScale
 from longshort.tasks import _backtest as bt
 from longshort.tasks._base import Task
-from longshort.tasks._baselines import NLinear
+from longshort.tasks._features import Features, carried_forward
+from longshort.tasks._forecast_model import ForecastModel
 from longshort.tasks._forecaster_params import check_params
-from longshort.tasks._linear_path import (
-    choose_path,
-    fit_path,
-    left_over,
-    start_quantiles,
-    thin,
-    window_choices,
-)
-from longshort.tasks._quantile_net import (
-    TrainPlan,
-    build_net,
-    predict,
-    quantiles_of,
-    train,
-    without_optimizer,
-)
+from longshort.tasks._linear_path import choose_path, window_choices
+from longshort.tasks._members import KINDS
+from longshort.tasks._net_training import MANY_WINDOWS, TrainPlan, default_val_size
+from longshort.tasks._panel import Panel, check_complete, contexts_at
+from longshort.tasks._quantiles import quantiles_of
+from longshort.tasks._segment_net import NetShape, segment_length
 from longshort.tasks._training import Progress
 
 Array = NDArray[np.float64]
-
-MAX_VAL_WINDOWS = 1_000
 
 
 class Forecaster(Task):
@@ -48,15 +38,18 @@ class Forecaster(Task):
     all h steps at once as quantiles:
 
         z = (x - x[-1]) / std(x)          (of log x where that forecasts better)
-        f = z W + b + Head(LSTM(z))
+        f = (1 - s) (z W + b + LSTM(z)) + s LSTM'(z)
 
-    The linear part is fitted in closed form; the LSTM learns what it leaves over, by the pinball
-    loss of the median and of both ends of each interval. The head sums softplus terms, so that
-    quantiles never cross. Training stops on a validation part at the end of the training data;
-    the untrained network (the linear part with the spread of its own rolling errors) takes part
-    in that contest. Window, logarithm, penalty and spread of the linear part are chosen by
-    rolling forecasts inside all of the training data, the validation part too: the first of
-    `losses_` is a little too good, and no loss there is an estimate of the error to come.
+    The linear part is fitted in closed form; one LSTM learns what it leaves over, another the whole
+    forecast, and the share s that does best on the validation part is taken. An LSTM reads the
+    window a season at a time and decodes the forecast likewise, by the pinball loss of the median
+    and of both ends of each interval, which sums of softplus terms keep from crossing. Training
+    stops on a validation part at the end of the training data; the untrained network (the linear
+    part with the spread of its own rolling errors) takes part in that contest. Half widths of
+    intervals are then multiplied so that they hold their share of the validation part. Window,
+    logarithm, penalty and spread of the linear part are chosen by rolling forecasts inside all of
+    the training data, the validation part too: the first of `losses_` is a little too good, and
+    no loss there is an estimate of the error to come. `docs/design.md` has what was tried.
 
     Args:
         h: Steps to forecast.
@@ -65,16 +58,26 @@ class Forecaster(Task):
         freq: Step of `ds`, a pandas offset name (`"MS"`, `"D"`, `"h"`) or an integer; None infers.
         season_length: Steps in a season; None takes the usual one of `freq` (months 12, hours
             24, days 7, weeks 52, quarters 4, business days 5, else 1).
+        futr_exog_list: Columns that are known ahead: numbers, of the past in `data`, of the steps
+            to come in `futr_df`.
+        hist_exog_list: Columns that are known up to now.
+        stat_exog_list: Columns of `static_df`, one value a series: numbers or text.
+        calendar: Whether the network is told hour, weekday, month and so on, as sines and cosines
+            of the cycles that `freq` has.
+        recursive: Whether the network forecasts one step, which is put behind the window for the
+            next one, instead of all h steps at once; the intervals are then those of the errors
+            in the validation part, by step.
         level: Central prediction intervals in percent.
-        units: Units of each LSTM layer.
+        units: Units of each LSTM layer; None: 128 for 10,000 windows and more, else 32.
         num_layers: LSTM layers.
         dropout: Share of features dropped before the head, 0 to below 1.
-        num_members: Networks trained side by side from different weights and averaged.
-        learning_rate: Of Adam.
-        epochs: Most passes over the training windows (a pass is 200 batches at most).
-        batch_size: Windows a step.
+        num_members: Networks of each of the two kinds, from different weights and averaged.
+        learning_rate: Of Adam at its highest; it rises at first and then falls to 0.
+        epochs: Most passes over the training windows (a pass is 200 batches at most); None: as
+            many as make 2,400 batches, at most 100.
+        batch_size: Windows a step; None: 256 for 10,000 windows and more, else 64.
         val_size: Steps at the end of each series kept for early stopping; None: a tenth of the
-            shortest series, at least h.
+            shortest series, at least two h of a series of eight, else h.
         patience: Epochs without a better validation loss before stopping.
         log: Whether to work on logarithms, for series that grow by percent; None finds out.
         seed: Of everything random. The global random state is neither read nor changed.
@@ -94,15 +97,6 @@ class Forecaster(Task):
     [1.0, 2.0]
     """
 
-    # What was tried, on the last rolling windows of training parts (test parts unseen; sunspots 10
-    # windows of 24, gasoline 4 of 26, M4 hourly every third series). MASE of the median:
-    # - the linear part alone, then with the network: sunspots 1.03 to 0.94, gasoline 1.50 both,
-    #   M4 (look-back 96) 1.26 to 1.21; the pinball loss of all quantiles falls by a fifth and by
-    #   two fifths on the first and the last. AirPassengers gains 0.00 to 0.01 (13 to 60 windows).
-    # - learning rate 1e-3 to 3e-3: sunspots 1.03 to 0.95; 64 units for 32: 0.98; batches of 128
-    #   for 32: 1.00; three members for one (look-back 48): 1.31 to 1.25.
-    # - the linear part fitted anew on all data after early stopping, before and after:
-    #   AirPassengers 0.475 and 0.356, the other sets the same within 2 %.
     def __init__(
         self,
         h: int,
@@ -110,14 +104,19 @@ class Forecaster(Task):
         *,
         freq: Freq | None = None,
         season_length: int | None = None,
+        futr_exog_list: Sequence[str] = (),
+        hist_exog_list: Sequence[str] = (),
+        stat_exog_list: Sequence[str] = (),
+        calendar: bool = False,
+        recursive: bool = False,
         level: Sequence[int | float] = (80, 95),
-        units: int = 32,
+        units: int | None = None,
         num_layers: int = 1,
-        dropout: float = 0.0,
-        num_members: int = 2,
-        learning_rate: float = 3e-3,
-        epochs: int = 100,
-        batch_size: int = 64,
+        dropout: float = 0.2,
+        num_members: int = 1,
+        learning_rate: float = 2e-3,
+        epochs: int | None = None,
+        batch_size: int | None = None,
         val_size: int | None = None,
         patience: int = 10,
         log: bool | None = None,
@@ -127,6 +126,11 @@ class Forecaster(Task):
         self.input_size = input_size
         self.freq = freq
         self.season_length = season_length
+        self.futr_exog_list = futr_exog_list
+        self.hist_exog_list = hist_exog_list
+        self.stat_exog_list = stat_exog_list
+        self.calendar = calendar
+        self.recursive = recursive
         self.level = level
         self.units = units
         self.num_layers = num_layers
@@ -140,12 +144,17 @@ class Forecaster(Task):
         self.log = log
         self.seed = seed
 
-    def fit(self, data: Any, *, progress: Progress | None = None) -> Forecaster:
+    def fit(
+        self, data: Any, *, static_df: Any = None, progress: Progress | None = None
+    ) -> Forecaster:
         """Train on all of `data`.
 
         Args:
-            data: Long table `unique_id, ds, y`, a Series, or a 1-D array; see
-                `longshort.data.check_series`.
+            data: Long table `unique_id, ds, y` and the covariates of `futr_exog_list` and
+                `hist_exog_list`, a Series, or a 1-D array; see `longshort.data.check_series`. An
+                empty y is a missing value: the LSTM is told so and no loss counts it; the linear
+                part and the scale of a window take the last known value in its place.
+            static_df: One row a series: `unique_id` and the columns of `stat_exog_list`.
             progress: Called after each epoch with (epoch, epochs, validation loss).
 
         Returns:
@@ -155,12 +164,17 @@ class Forecaster(Task):
         Raises:
             DataError: The data or a hyper-parameter cannot be used.
         """
-        check_params(self.get_params())
-        self._fit(check_series(data, freq=self.freq), progress, keep_best=True)
+        self._check_params()
+        self._fit(self._check_series(data, self.freq), static_df, progress, keep_best=True)
         return self
 
     def predict(
-        self, data: Any = None, *, level: Sequence[int | float] | None = None
+        self,
+        data: Any = None,
+        *,
+        level: Sequence[int | float] | None = None,
+        futr_df: Any = None,
+        static_df: Any = None,
     ) -> pd.DataFrame:
         """Forecast the h steps after the end of each series.
 
@@ -168,6 +182,9 @@ class Forecaster(Task):
             data: Series to go on from, in any form that `fit` takes and with the same frequency;
                 they need not be those of training. None: the training data.
             level: Intervals to return, some of the constructor's; None returns all of them.
+            futr_df: The future covariates of these steps: `unique_id`, `ds` and the columns of
+                `futr_exog_list`.
+            static_df: As in `fit`, for the series of `data`.
 
         Returns:
             A table with `unique_id`, `ds`, `LSTM` (the median) and for each level
@@ -179,11 +196,19 @@ class Forecaster(Task):
         """
         self._check_fitted("predict")
         levels = self._check_level(level)
-        series = self.tail_
-        if data is not None:
-            series = check_series(data, freq=self.freq_, min_length=self.input_size_)
-        cuts = np.array([len(y) for y in series.values])
-        return bt.forecast_frame(series, cuts, self._columns(series, cuts, levels), backtest=False)
+        if data is None:
+            if static_df is not None:
+                raise DataError("static_df: the training data have theirs; pass it with data.")
+            series, static = self.tail_, self.static_
+        else:
+            series = self._check_series(data, self.freq_, self.input_size_)
+            static = self._static(series, static_df)
+        futr = check_future(series, futr_df, self.h)
+        ends = np.array([len(y) for y in series.values])
+        coming = self.features_.coming(series, futr, self.h)
+        forecasts = self._forecasts(self._panel(series, static), series.ids, ends[:, None], coming)
+        columns = self._columns(forecasts[:, 0], levels)
+        return bt.forecast_frame(series, ends, columns, backtest=False)
 
     def cross_validation(
         self,
@@ -192,6 +217,7 @@ class Forecaster(Task):
         step_size: int | None = None,
         *,
         refit: bool = False,
+        static_df: Any = None,
         progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Backtest: train before a cutoff, forecast h steps after it, roll on.
@@ -204,29 +230,27 @@ class Forecaster(Task):
             n_windows: Windows; the last ends with the data.
             step_size: Steps from one cutoff to the next; None: h.
             refit: Train anew before each cutoff; otherwise once, on what comes before the first.
+            static_df: As in `fit`.
             progress: As in `fit`.
 
         Returns:
             A table with `unique_id`, `ds`, `cutoff` (the last time known), `y`, the columns of
-            `predict`, and beside them `Naive`, `SeasonalNaive` and `Linear`.
+            `predict`, and beside them `Naive`, `SeasonalNaive`, `Drift` and `Linear`.
 
         Raises:
             DataError: The data cannot be used, or are too short for so many windows.
         """
-        check_params(self.get_params())
-        series = check_series(data, freq=self.freq)
+        self._check_params()
+        series = self._check_series(data, self.freq)
         step = self.h if step_size is None else step_size
         cuts = bt.cutoffs(series, self.h, n_windows, step)
-        model: Forecaster | None = None
         frames = []
-        for window in cuts.T:
-            if model is None or refit:
-                past = series.head(window.tolist())
-                model = type(self)(**self.get_params())
-                model._fit(past, progress, keep_best=False)
-                beside = model._baselines(past)
-            frames.append(model._window_frame(series, window, beside))
-        return _in_order(frames, series)
+        for windows in np.hsplit(cuts, n_windows) if refit else [cuts]:
+            past = series.head(windows[:, 0].tolist())
+            model = type(self)(**self.get_params())
+            model._fit(past, static_df, progress, keep_best=False)
+            frames += model._window_frames(series, windows, static_df, past)
+        return bt.in_order(frames, series)
 
     def backtest(
         self,
@@ -234,6 +258,7 @@ class Forecaster(Task):
         n_windows: int = 3,
         step_size: int | None = None,
         *,
+        static_df: Any = None,
         progress: Progress | None = None,
     ) -> dict[str, dict[str, float]]:
         """Score a fresh model on the last `n_windows` windows, beside the baselines.
@@ -245,18 +270,22 @@ class Forecaster(Task):
             data: As in `fit`.
             n_windows: Windows, the last ending with the data.
             step_size: Steps from one cutoff to the next; None: h.
+            static_df: As in `fit`.
             progress: As in `fit`.
 
         Returns:
-            `{"LSTM": {...}, "Naive": {...}, "SeasonalNaive": {...}, "Linear": {...}}` with the
+            `{"LSTM": {...}, "Naive": {...}, "SeasonalNaive": {...}, "Drift": {...}, "Linear":
+            {...}}` with the
             metrics `mase`, `smape` (0 to 200), `mae`, `rmse`, and for the LSTM `pinball` and
             `coverage-LEVEL` (share inside the interval).
 
         Raises:
             DataError: The data cannot be used, or are too short for so many windows.
         """
-        series = check_series(data, freq=self.freq)
-        table = self.cross_validation(series, n_windows, step_size, progress=progress)
+        series = self._check_series(data, self.freq)
+        table = self.cross_validation(
+            series, n_windows, step_size, static_df=static_df, progress=progress
+        )
         return bt.score(table, series, self._season(series.freq), self.level)
 
     def evaluate(
@@ -265,6 +294,7 @@ class Forecaster(Task):
         n_windows: int = 3,
         step_size: int | None = None,
         *,
+        static_df: Any = None,
         progress: Progress | None = None,
     ) -> dict[str, dict[str, float]]:
         """Score this model on the last `n_windows` windows of new data, beside the baselines.
@@ -278,6 +308,7 @@ class Forecaster(Task):
             data: As in `fit`; None: the training data.
             n_windows: Windows, the last ending with the data.
             step_size: Steps from one cutoff to the next; None: h.
+            static_df: As in `fit`.
             progress: As in `fit`; called only where a fresh model is trained.
 
         Returns:
@@ -298,84 +329,100 @@ class Forecaster(Task):
                 )
             series = self.series_
         else:
-            series = check_series(data, freq=self.freq_)
+            series = self._check_series(data, self.freq_)
         cuts = bt.cutoffs(series, self.h, n_windows, step)
         if bt.has_seen(self.tail_, series, cuts[:, 0]):
-            return self.backtest(series, n_windows, step, progress=progress)
-        beside = self._baselines(series.head(cuts[:, 0].tolist()))
-        frames = [self._window_frame(series, window, beside) for window in cuts.T]
-        return bt.score(_in_order(frames, series), series, self.season_length_, self.level)
+            return self.backtest(series, n_windows, step, static_df=static_df, progress=progress)
+        frames = self._window_frames(series, cuts, static_df, series.head(cuts[:, 0].tolist()))
+        return bt.score(bt.in_order(frames, series), series, self.season_length_, self.level)
 
     # -- training ---------------------------------------------------------------------------
 
-    def _fit(self, series: SeriesSet, progress: Progress | None, *, keep_best: bool) -> None:
+    def _fit(
+        self, series: SeriesSet, static_df: Any, progress: Progress | None, *, keep_best: bool
+    ) -> None:
         """Train, and change nothing of this task before the end."""
-        h, rng = self.h, np.random.default_rng(self.seed)
-        season = self._season(series.freq)
-        val = self.val_size or max(h, min(map(len, series.values)) // 10)
-        before_val = [len(y) - val for y in series.values]
+        h, season = self.h, self._season(series.freq)
+        ahead = 1 if self.recursive else h  # steps that the network gives at once
+        lengths = np.array([len(y) for y in series.values])
+        val = self.val_size or default_val_size(int(lengths.min()), h)
         if self.input_size is None:
             sizes = window_choices(series, h, season)
         else:
             sizes = [self.input_size]
-            check_series(series, min_length=self.input_size + h)
+            check_series(series, min_length=self.input_size + h, allow_missing=True)
+        static, encoding = check_static(series.ids, static_df, self.stat_exog_list)
+        filled = [carried_forward(y) for y in series.values]
         choice = choose_path(
-            series.values, h, season, input_sizes=sizes, logs=self._logs(series), seed=self.seed
+            filled, h, season, input_sizes=sizes, logs=self._logs(series), seed=self.seed
         )
-        length = choice.input_size
-        training = Windows(series.values, length, h, last=before_val)
-        held = Windows(series.values, length, h, first=before_val)
-        if len(training) == 0:
+        length, before = choice.input_size, np.maximum(lengths - val, 0)
+        if before.max() < length + ahead:
             raise DataError(
                 f"data: training needs a series of input_size + h + val_size = "
-                f"{length} + {h} + {val} steps, but the longest has "
-                f"{max(map(len, series.values))}; give longer series or make one of them smaller."
+                f"{length} + {ahead} + {val} steps, but the longest has {lengths.max()}; give "
+                "longer series or make one of them smaller."
             )
-        path = fit_path(training, choice.ridge, choice.log, rng)
-        residuals = choice.residuals
-        if len(residuals) == 0:
-            residuals = left_over(path, *training.gather(thin(len(training), 2000, rng)))[1]
-        quantiles = quantiles_of(self.level)
-        model = self._net(length, start_quantiles(residuals, quantiles))
-        plan = TrainPlan(self.epochs, self.patience, self.batch_size, self.learning_rate, self.seed)
-        losses = train(
-            model,
-            quantiles,
-            plan,
-            len(training),
-            lambda index: left_over(path, *training.gather(index)),
-            left_over(path, *held.gather(thin(len(held), MAX_VAL_WINDOWS, rng))),
-            progress,
-            keep_best=keep_best,
+        features = Features.fit(
+            series.head(before.tolist()),
+            calendar=self.calendar,
+            missing=any(np.isnan(y).any() for y in series.values),
         )
+        panel = Panel.of(series, features, static)
+        training = panel.windows(length, ahead, last=before)
+        held = panel.windows(length, ahead, first=before)
+        if len(training) == 0 or len(held) == 0:
+            raise DataError(
+                "data: no window has a known y in its input and in its target, in the training "
+                "part and in the last val_size steps; give data with fewer gaps."
+            )
+        plan = TrainPlan.of(
+            len(training),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+        )
+        units = self.units or (128 if len(training) >= MANY_WINDOWS else 32)
+        net = self._shape(length, season, units, features.counts(series), static.shape[1])
+        quantiles = quantiles_of(self.level)
+        model = ForecastModel(net, h, quantiles, log=choice.log, missing=features.missing)
+        model.fit(training, held, choice, plan, progress, keep_best=keep_best)
+        if self.recursive:
+            model.fit_bands(panel.windows(length, h, first=before), self.seed)
         # The newest season counts most for the linear part; see the figures above.
-        last = fit_path(Windows(series.values, length, h), choice.ridge, choice.log, rng)
+        model.fit_path(panel.windows(length, ahead), choice.ridge, self.seed)
 
-        self.freq_, self.season_length_ = series.freq, season
-        self.input_size_, self.log_ = length, choice.log
-        self.path_, self.losses_ = last, losses
+        self.freq_, self.season_length_, self.units_ = series.freq, season, units
+        self.input_size_, self.log_, self.losses_ = length, choice.log, model.losses
+        self.features_, self.static_, self.encoding_ = features, static, encoding
         self.series_: SeriesSet | None = series
         self.tail_ = series.tail(length)
-        self.model_ = without_optimizer(model)
+        self.forecast_model_, self.model_ = model, model.model
 
-    def _net(self, input_size: int, start: Array | None) -> Any:
-        return build_net(
+    def _shape(
+        self, input_size: int, season: int, units: int, columns: tuple[int, int], static: int
+    ) -> NetShape:
+        return NetShape(
             input_size,
-            self.h,
-            len(self.level),
-            units=self.units,
+            1 if self.recursive else self.h,
+            segment_length(input_size, season),
+            outputs=2 * len(self.level) + 1,
+            units=units,
             num_layers=self.num_layers,
             dropout=self.dropout,
-            num_members=self.num_members,
-            seed=self.seed,
-            start=start,
+            num_members=len(KINDS) * self.num_members,
+            channels=1 + columns[0],
+            future_channels=columns[1],
+            static=static,
         )
 
     def _season(self, freq: Freq) -> int:
         return season_length_of(freq) if self.season_length is None else self.season_length
 
     def _logs(self, series: SeriesSet) -> tuple[bool, ...]:
-        positive = min(float(y.min()) for y in series.values) > 0
+        positive = min(float(np.nanmin(y)) for y in series.values) > 0
         if self.log is None:
             return (False, True) if positive else (False,)
         if self.log and not positive:
@@ -384,38 +431,75 @@ class Forecaster(Task):
 
     # -- forecasting ------------------------------------------------------------------------
 
-    def _columns(
-        self, series: SeriesSet, cuts: NDArray[np.intp], level: Sequence[int | float]
-    ) -> dict[str, Array]:
-        """Return the model's columns, each (S, H)."""
-        x = bt.contexts(series, cuts, self.input_size_)
-        if self.log_ and x.min() <= 0:
-            name = series.ids[int(np.argmin(x.min(axis=1)))]
-            raise DataError(
-                f"data: the model works on logarithms, as its training data were positive, but "
-                f"series {name!r} has a y of {x.min():g}; fit with log=False to allow this."
-            )
-        scale = WindowScale.fit(x, log=self.log_)
-        left = predict(self.model_, scale.apply(x)[..., None]).mean(axis=1, dtype=np.float64)
-        y = scale.undo(scale.apply(self.path_.predict(x))[..., None] + left)
+    def _panel(self, series: SeriesSet, static: Array) -> Panel:
+        if not self.features_.missing:
+            check_complete(series)
+        return Panel.of(series, self.features_, static)
+
+    def _forecasts(
+        self,
+        panel: Panel,
+        ids: list[str | int],
+        cuts: NDArray[np.intp],
+        coming: list[Array] | None = None,
+    ) -> Array:
+        """Return the quantiles (S, W, H, Q) after W cutoffs of each series, all in one pass.
+
+        `coming` is what is known ahead of the steps behind the ends of the series.
+        """
+        context = contexts_at(panel, ids, cuts, self.input_size_, self.h, coming, self.log_)
+        forecasts = self.forecast_model_.forecast(context)
+        return forecasts.reshape(*cuts.shape, *forecasts.shape[1:])
+
+    def _columns(self, forecasts: Array, level: Sequence[int | float]) -> dict[str, Array]:
+        """Return the model's columns, each (S, H), from its quantiles (S, H, Q)."""
         quantiles = quantiles_of(self.level)
-        columns = {bt.MODEL: y[..., len(quantiles) // 2]}
+        columns = {bt.MODEL: forecasts[..., len(quantiles) // 2]}
         for value in level:
             at = quantiles.index(quantiles_of([value])[0])
-            columns[f"{bt.MODEL}-lo-{value}"] = y[..., at]
-            columns[f"{bt.MODEL}-hi-{value}"] = y[..., -1 - at]
+            columns[f"{bt.MODEL}-lo-{value}"] = forecasts[..., at]
+            columns[f"{bt.MODEL}-hi-{value}"] = forecasts[..., -1 - at]
         return columns
 
-    def _baselines(self, past: SeriesSet) -> bt.Baselines:
-        return bt.Baselines(past, self.h, self.input_size_, self.season_length_, self.seed)
-
-    def _window_frame(
-        self, series: SeriesSet, cuts: NDArray[np.intp], beside: bt.Baselines
-    ) -> pd.DataFrame:
-        columns = self._columns(series, cuts, self.level) | beside.predict(series, cuts)
-        return bt.forecast_frame(series, cuts, columns, backtest=True)
+    def _window_frames(
+        self, series: SeriesSet, cuts: NDArray[np.intp], static_df: Any, past: SeriesSet
+    ) -> list[pd.DataFrame]:
+        """Return a table for each column of cutoffs, beside baselines fitted on `past`."""
+        panel = self._panel(series, self._static(series, static_df))
+        forecasts = self._forecasts(panel, series.ids, cuts)
+        beside = bt.Baselines(past, self.h, self.input_size_, self.season_length_, self.seed)
+        return [
+            bt.forecast_frame(
+                series,
+                at,
+                self._columns(forecasts[:, w], self.level) | beside.predict(series, at),
+                backtest=True,
+            )
+            for w, at in enumerate(cuts.T)
+        ]
 
     # -- arguments and state ----------------------------------------------------------------
+
+    def _check_params(self) -> None:
+        check_params(self.get_params())
+        check_exog_lists(
+            futr_exog_list=self.futr_exog_list,
+            hist_exog_list=self.hist_exog_list,
+            stat_exog_list=self.stat_exog_list,
+        )
+
+    def _check_series(self, data: Any, freq: Freq | None, least: int = 1) -> SeriesSet:
+        return check_series(
+            data,
+            freq=freq,
+            min_length=least,
+            allow_missing=True,
+            futr_exog_list=self.futr_exog_list,
+            hist_exog_list=self.hist_exog_list,
+        )
+
+    def _static(self, series: SeriesSet, static_df: Any) -> Array:
+        return check_static(series.ids, static_df, self.stat_exog_list, self.encoding_)[0]
 
     def _check_level(self, level: Sequence[int | float] | None) -> list[int | float]:
         own = list(self.level)
@@ -435,37 +519,43 @@ class Forecaster(Task):
         return {
             "freq": self.freq_,
             "season_length": self.season_length_,
+            "units": self.units_,
             "input_size": self.input_size_,
-            "log": self.log_,
-            "losses": self.losses_,
-            "ridge": self.path_.ridge,
-            "coef": self.path_.coef_,
+            "model": self.forecast_model_.to_state(),
+            "features": self.features_.to_state(),
+            "static": self.static_,
+            "encoding": self.encoding_,
             "tail": self.tail_.to_state(),
         }
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
-        check_params(self.get_params())
-        rows = self.units + (self.num_layers - 1) * 2 * self.units
-        return 2 * 4 * self.units * rows * self.num_members  # 2 bytes, a weight of half precision
+        self._check_params()
+        units = int(state["units"])
+        rows = 2 * units * (2 + 2 * (self.num_layers - 1))  # the encoder's and the decoder's LSTM
+        return 2 * 4 * units * rows * self.num_members  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        check_params(self.get_params())
+        self._check_params()
         self.freq_, self.season_length_ = state["freq"], state["season_length"]
-        self.input_size_, self.log_ = state["input_size"], state["log"]
-        self.losses_ = list(state["losses"])
-        self.path_ = NLinear(state["ridge"], self.log_)
-        self.path_.coef_ = np.asarray(state["coef"], np.float64)
-        if self.path_.coef_.shape != (self.input_size_, self.h):
-            raise ValueError(f"coef has the shape {self.path_.coef_.shape}")
+        self.input_size_, self.units_ = state["input_size"], int(state["units"])
         self.tail_ = SeriesSet.from_state(state["tail"], self.freq_)
         if any(len(y) != self.input_size_ for y in self.tail_.values):
             raise ValueError(f"the tail is not {self.input_size_} steps long")
+        self.features_ = Features.from_state(state["features"])
+        self.static_ = np.asarray(state["static"], np.float64)
+        self.encoding_ = state["encoding"]
+        if self.static_.ndim != 2 or len(self.static_) != len(self.tail_):
+            raise ValueError(f"static has the shape {self.static_.shape}")
+        net = self._shape(
+            self.input_size_,
+            self.season_length_,
+            self.units_,
+            self.features_.counts(self.tail_),
+            self.static_.shape[1],
+        )
+        self.forecast_model_ = ForecastModel.from_state(
+            state["model"], net, self.h, quantiles_of(self.level)
+        )
+        self.model_ = self.forecast_model_.model
+        self.log_, self.losses_ = self.forecast_model_.log, self.forecast_model_.losses
         self.series_ = None
-        self.model_ = self._net(self.input_size_, None)
-
-
-def _in_order(frames: list[pd.DataFrame], series: SeriesSet) -> pd.DataFrame:
-    """Join the windows, series by series and cutoff by cutoff."""
-    table = pd.concat(frames, ignore_index=True)
-    place = table["unique_id"].map({name: i for i, name in enumerate(series.ids)})
-    return table.iloc[np.argsort(place.to_numpy(), kind="stable")].reset_index(drop=True)

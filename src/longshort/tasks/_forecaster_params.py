@@ -11,6 +11,7 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    check_bool,
     check_rate,
     check_share,
     check_whole,
@@ -31,7 +32,7 @@ _WHOLE = {
     "val_size": (1, 10**9),
     "seed": (0, MAX_SEED),
 }
-_OPTIONAL = ("input_size", "season_length", "val_size")
+_OPTIONAL = ("input_size", "season_length", "val_size", "units", "epochs", "batch_size")
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -59,6 +60,10 @@ def check_params(params: dict[str, Any]) -> None:
         faults.append(f"level must hold percents from 0.01 to 99.99, got {level!r}")
     elif len({round(v, 3) for v in numbers}) < len(numbers):
         faults.append(f"level must hold different percents, got {level!r}")
+    for name in ("calendar", "recursive"):
+        faults += check_bool(name, params[name])
+    if params["recursive"] is True and len(params["hist_exog_list"]):
+        faults.append("recursive forecasts cannot know the hist_exog_list of the steps to come")
     if params["log"] is not None and not isinstance(params["log"], bool):
         faults.append(f"log must be True, False or None, got {params['log']!r}")
     if faults:

@@ -23,8 +23,10 @@ from longshort.tasks._metrics import seasonal_scale
 Array = NDArray[np.float64]
 
 MAX_FOLDS = 4
+STRETCHES = 20  # of a series that is long beside h; one is what a fold scores
 MAX_FIT_WINDOWS = 20_000  # for one fit while choosing: 0.2 s at 336 steps
 MAX_SCORE_WINDOWS = 2_000
+MAX_INPUT_SIZE = 720
 RIDGES = (1e-3, 1e-2, 1e-1)
 
 
@@ -60,8 +62,9 @@ def choose_path(
 ) -> PathChoice:
     """Return the best of all combinations by rolling forecasts over the ends of `series`.
 
-    Fold j forecasts from cutoffs in the j-th last stretch of h steps with a map fitted on targets
-    before that stretch. `series` must hold nothing that the forecaster is tested on.
+    Fold j forecasts from cutoffs in the j-th last stretch of h steps, or of a twentieth of the
+    shortest series if that is longer, with a map fitted on targets before that stretch. `series`
+    must hold nothing that the forecaster is tested on.
     """
     scales = np.array([seasonal_scale(y, season_length) or 1.0 for y in series])
     best = PathChoice(input_sizes[0], logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
@@ -104,7 +107,7 @@ def window_choices(series: SeriesSet, h: int, season_length: int) -> list[int]:
             window would shrink for all.
     """
     # Two windows of h steps (training and validation) and two values to look back on.
-    check_series(series, min_length=2 * h + 2)
+    check_series(series, min_length=2 * h + 2, allow_missing=True)
     sizes = default_input_sizes(min(map(len, series.values)), h, season_length)
     base = max(h, season_length, 4)
     least = 2 * (h + base)
@@ -120,32 +123,33 @@ def window_choices(series: SeriesSet, h: int, season_length: int) -> list[int]:
 
 
 def default_input_sizes(shortest: int, h: int, season_length: int) -> list[int]:
-    """Return the windows to choose from: a season or h, and 2, 4, 8 times that.
+    """Return the windows to choose from: a season or h, and 2, 4, 7 times that.
 
-    Bounded so that the shortest series keeps as many windows as a window is long, and by 400
-    steps, beyond which an LSTM takes long.
+    Bounded by two thirds of the shortest series, less two h, and by `MAX_INPUT_SIZE` steps.
 
     >>> default_input_sizes(108, h=12, season_length=12)
-    [12, 24]
+    [12, 24, 48]
     """
     base = max(h, season_length, 4)
-    most = max(1, (shortest - 2 * h) // 2)
-    sizes = [base * k for k in (1, 2, 4, 8) if base * k <= min(most, max(base, 400))]
+    most = max(1, (shortest - 2 * h) * 2 // 3)
+    sizes = [base * k for k in (1, 2, 4, 7) if base * k <= min(most, max(base, MAX_INPUT_SIZE))]
     return sizes or [min(base, most)]
 
 
 def start_quantiles(residuals: Array, quantiles: Sequence[float]) -> Array:
     """Return (H, Q) quantiles around 0 from scaled rolling errors `residuals` (N, H).
 
-    N is often 20 or less, so each step has only a spread of its own, smoothed as
-    `a + b sqrt(k)` over the steps k, and all steps share one symmetric shape.
+    Unknown ones are NaN. N is often 20 or less, so each step has only a spread of its own,
+    smoothed as `a + b sqrt(k)` over the steps k, and all steps share one symmetric shape.
     """
     h = residuals.shape[1]
-    spread = np.sqrt((residuals**2).mean(axis=0))
+    known = ~np.isnan(residuals)
+    count = np.maximum(known.sum(axis=0), 1)
+    spread = np.sqrt((np.where(known, residuals, 0.0) ** 2).sum(axis=0) / count)
     design = np.stack([np.ones(h), np.sqrt(np.arange(1, h + 1))], axis=1)
     smooth = design @ np.linalg.lstsq(design, spread, rcond=None)[0]
     smooth = np.maximum(smooth, max(0.2 * float(spread.mean()), 1e-4))
-    shape = np.abs(residuals / smooth).ravel()
+    shape = np.abs(residuals / smooth)[known]
     half = np.quantile(shape, [1 - 2 * q for q in quantiles[: len(quantiles) // 2]])
     around = np.concatenate([-half, [0.0], half[::-1]])
     result: Array = smooth[:, None] * around
@@ -187,9 +191,10 @@ class _Fold:
 def _folds(series: Sequence[Array], reach: int, h: int, rng: np.random.Generator) -> list[_Fold]:
     """Return folds for windows of up to `reach` steps."""
     folds: list[_Fold] = []
+    stretch = max(h, min(map(len, series)) // STRETCHES)
     for j in range(MAX_FOLDS):
-        start = [len(y) - (j + 1) * h for y in series]
-        stop = [min(len(y), s + 2 * h - 1) for y, s in zip(series, start, strict=True)]
+        start = [len(y) - (j + 1) * stretch for y in series]
+        stop = [min(len(y), s + stretch + h - 1) for y, s in zip(series, start, strict=True)]
         # A series too short for this fold gives it nothing: targets may start at its end only.
         first = [s if s >= reach else len(y) for y, s in zip(series, start, strict=True)]
         fit, score = _Fold(start, first, stop, np.zeros(0, np.intp)).windows(series, reach, h)
