@@ -1,0 +1,224 @@
+"""How good the forecasts are, on public data, beside baselines and published figures.
+
+    python benchmarks/forecasting.py                       # everything: about an hour on two cores
+    python benchmarks/forecasting.py air sunspots gasoline --seeds 1 2 3
+    python benchmarks/forecasting.py m4 etth1 --horizons 96 720 --json results/forecasting.json
+
+Settings are the defaults; where one differs, it was chosen on the end of the training part. Test
+parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA says.
+
+- air, sunspots, gasoline: rolling backtests over the last 36 months (h 6), 132 months (h 12) and 52
+  weeks (h 13), trained anew before each window; MASE and the share of y inside the intervals.
+- m4: M4 Hourly, 414 series, 48 hours ahead, one model; sMAPE, MASE and OWA as the competition had
+  them.
+- etth1: ETTh1, all 7 columns, standardised by the first 12 months; training 12 months, validation
+  4, mean squared and absolute error of all windows of the 4 months after. Beside it a linear map in
+  closed form (NLinear) on the same 16 months.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import longshort  # isort: skip  # before Keras: it chooses the backend
+import numpy as np
+import pandas as pd
+
+from longshort.data import check_series
+from longshort.tasks import Forecaster
+from longshort.tasks._baselines import seasonal_naive
+from longshort.tasks._metrics import owa, seasonal_scale, smape
+from longshort.tasks._naive2 import naive2
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "forecasting"
+Rows = list[dict[str, Any]]
+
+
+def rolling(name: str, table: pd.DataFrame, h: int, n_windows: int, seeds: list[int]) -> Rows:
+    """One row a model: MASE, and for the LSTM the coverage, over the seeds."""
+    scores: dict[str, list[dict[str, float]]] = {}
+    start = time.perf_counter()
+    for seed in seeds:
+        model = Forecaster(h, seed=seed)
+        series = check_series(table)
+        backtest = model.cross_validation(series, n_windows, refit=True)
+        from longshort.tasks._backtest import score
+
+        season = model._season(series.freq)
+        for who, row in score(backtest, series, season, model.level).items():
+            scores.setdefault(who, []).append(row)
+    seconds = (time.perf_counter() - start) / len(seeds)
+    rows = []
+    for who, found in scores.items():
+        row: dict[str, Any] = {"data": name, "model": who, "h": h}
+        for key in ("mase", "smape", "coverage-80", "coverage-95"):
+            if values := [one[key] for one in found if key in one]:
+                row[key] = statistics.fmean(values)
+                row[f"{key} spread"] = statistics.pstdev(values)
+        if who == "LSTM":
+            row["seconds"] = seconds
+        rows.append(row)
+    return rows
+
+
+def air(given: argparse.Namespace) -> Rows:
+    table = pd.read_csv(DATA / "AirPassengers.csv").set_axis(["ds", "y"], axis=1)
+    return rolling("AirPassengers", table, 6, 6, given.seeds)
+
+
+def sunspots(given: argparse.Namespace) -> Rows:
+    table = pd.read_csv(DATA / "monthly-sunspots.csv").set_axis(["ds", "y"], axis=1)
+    rows = rolling("sunspots", table, 12, 11, given.seeds)
+    y, h = table["y"].to_numpy(np.float64), 12
+    errors = []
+    for cut in range(len(y) - 132, len(y), h):
+        error = np.abs(seasonal_naive(y[None, :cut], h, 132)[0] - y[cut : cut + h]).mean()
+        errors.append(error / seasonal_scale(y[:cut], 12))
+    mase = float(np.mean(errors))
+    return [*rows, {"data": "sunspots", "model": "SeasonalNaive (132)", "h": h, "mase": mase}]
+
+
+def gasoline(given: argparse.Namespace) -> Rows:
+    table = pd.read_csv(DATA / "us_gasoline.csv").iloc[::-1].set_axis(["ds", "y"], axis=1)
+    table["ds"] = pd.to_datetime(table["ds"], format="%m/%d/%Y")
+    return rolling("gasoline", table, 13, 4, given.seeds)
+
+
+def m4(given: argparse.Namespace) -> Rows:
+    h, m = 48, 24
+    train, test = (
+        pd.read_csv(DATA / "m4" / f"Hourly-{part}.csv", index_col=0) for part in ("train", "test")
+    )
+    known = [row[~np.isnan(row)] for row in train.to_numpy(np.float64)]
+    happened = test.to_numpy(np.float64)[:, :h]
+    scale = np.array([seasonal_scale(y, m) for y in known])
+
+    def scored(name: str, forecasts: np.ndarray, **more: Any) -> dict[str, Any]:
+        errors = np.abs(forecasts - happened).mean(axis=1)
+        pairs = zip(happened, forecasts, strict=True)
+        s, a = np.mean([smape(y, f) for y, f in pairs]), np.mean(errors / scale)
+        value = owa(float(s), float(a), 18.383, 2.395)
+        return {"data": "M4 Hourly", "model": name, "h": h} | {
+            "smape": float(s), "mase": float(a), "owa": value, **more
+        }  # fmt: skip
+
+    rows = [
+        scored("Naive2", np.stack([naive2(y, h, m) for y in known])),
+        scored("SeasonalNaive", np.stack([seasonal_naive(y[None], h, m)[0] for y in known])),
+    ]
+    table = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": np.arange(len(y)), "y": y})
+        for name, y in zip(train.index, known, strict=True)
+    )
+    for seed in given.seeds[:1]:
+        start = time.perf_counter()
+        model = Forecaster(h, season_length=m, seed=seed).fit(table, progress=said)
+        seconds = time.perf_counter() - start
+        forecast = model.predict()
+        inside = {
+            f"coverage-{level}": float(
+                (
+                    (happened.ravel() >= forecast[f"LSTM-lo-{level}"])
+                    & (happened.ravel() <= forecast[f"LSTM-hi-{level}"])
+                ).mean()
+            )
+            for level in model.level
+        }
+        values = forecast["LSTM"].to_numpy().reshape(-1, h)
+        rows.append(scored("LSTM", values, seconds=seconds, **inside))
+    return rows
+
+
+def etth1(given: argparse.Namespace) -> Rows:
+    first, last, end = 8640, 8640 + 2880, 8640 + 2 * 2880
+    values = pd.read_csv(DATA / "ETTh1.csv", nrows=end).iloc[:, 1:]
+    mean, spread = values[:first].mean(), values[:first].std(ddof=0)
+    values = (values - mean) / spread
+    table = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": np.arange(end), "y": values[name]})
+        for name in values
+    )
+    series = check_series(table)
+    rows: Rows = []
+    for h in given.horizons:
+        start = time.perf_counter()
+        model = Forecaster(h, season_length=24, val_size=last - first, seed=given.seeds[0])
+        model.fit(series.head([last] * len(series)), progress=said)
+        seconds = time.perf_counter() - start
+        panel = model._panel(series, model.static_)
+        squares: dict[str, list[float]] = {"LSTM": [], "Linear": []}
+        absolute: dict[str, list[float]] = {"LSTM": [], "Linear": []}
+        cuts = np.arange(last, end - h + 1)
+        for part in np.array_split(cuts, max(1, len(cuts) // 256)):
+            each = np.broadcast_to(part, (len(series), len(part)))
+            median = model._forecasts(panel, series.ids, each)[..., len(model.level)]
+            y = np.stack([[one[c : c + h] for c in part] for one in series.values])
+            x = np.stack([[one[c - model.input_size_ : c] for c in part] for one in series.values])
+            linear = model.forecast_model_.path.predict(x.reshape(-1, x.shape[-1]))
+            for name, f in (("LSTM", median), ("Linear", linear.reshape(y.shape))):
+                squares[name].append(float(((f - y) ** 2).sum()))
+                absolute[name].append(float(np.abs(f - y).sum()))
+        count = len(series) * len(cuts) * h
+        for name in squares:
+            row = {"data": "ETTh1", "model": name, "h": h, "mse": sum(squares[name]) / count}
+            row["mae"] = sum(absolute[name]) / count
+            rows.append(row | ({"seconds": seconds} if name == "LSTM" else {}))
+    return rows
+
+
+def said(epoch: int, epochs: int, loss: float) -> None:
+    print(f"  epoch {epoch} of {epochs}, validation loss {loss:.4f}", flush=True)
+
+
+SETS: dict[str, Callable[[argparse.Namespace], Rows]] = {
+    "air": air,
+    "sunspots": sunspots,
+    "gasoline": gasoline,
+    "m4": m4,
+    "etth1": etth1,
+}
+PUBLISHED: Rows = [  # what others report, for the same protocol
+    {"data": "M4 Hourly", "model": "ES-RNN (an LSTM; winner of M4)", "smape": 9.328, "mase": 0.893,
+     "owa": 0.440},
+    {"data": "M4 Hourly", "model": "best entry on hours", "smape": 8.913, "mase": 0.801,
+     "owa": 0.410},
+    {"data": "M4 Hourly", "model": "M4's own RNN", "smape": 14.698, "mase": 3.048, "owa": 1.036},
+    {"data": "ETTh1", "model": "NLinear", "h": 96, "mse": 0.374, "mae": 0.394},
+    {"data": "ETTh1", "model": "NLinear", "h": 720, "mse": 0.440, "mae": 0.453},
+    {"data": "ETTh1", "model": "yesterday repeated", "h": 96, "mse": 0.512, "mae": 0.433},
+    {"data": "ETTh1", "model": "yesterday repeated", "h": 720, "mse": 0.655, "mae": 0.514},
+]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all if none")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    parser.add_argument("--horizons", nargs="+", type=int, default=[96, 720], help="of etth1")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    given = parser.parse_args()
+    if unknown := set(given.sets) - set(SETS):
+        parser.error(f"unknown data {sorted(unknown)}; there are {', '.join(SETS)}")
+    print("longshort:", ", ".join(f"{k} {v}" for k, v in longshort.ops.info().items()))
+    rows: Rows = []
+    for name in given.sets or SETS:
+        print(name, flush=True)
+        rows += SETS[name](given)
+        shown = pd.DataFrame(rows + [p for p in PUBLISHED if p["data"] == rows[-1]["data"]])
+        shown = shown[shown["data"] == rows[-1]["data"]].dropna(axis=1, how="all")
+        print(shown.round(3).to_string(index=False, na_rep=""), flush=True)
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps({"rows": rows, "published": PUBLISHED}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
