@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from longshort.data._windows import WindowScale
 from longshort.tasks._baselines import NLinear
+from longshort.tasks._heads import Head
 from longshort.tasks._linear_path import PathChoice, fit_path, start_quantiles, thin
 from longshort.tasks._members import KINDS, bases, best_share, mix, targets
 from longshort.tasks._net_training import TrainPlan, predict, train, without_optimizer
 from longshort.tasks._panel import Context, PanelWindows
-from longshort.tasks._quantiles import pinball_loss, raw_of, rising, widened, width_factors
+from longshort.tasks._quantiles import widened, width_factors
 from longshort.tasks._segment_net import NetShape, build_net
 from longshort.tasks._training import Progress
 
@@ -35,15 +36,15 @@ class ForecastModel:
     Args:
         net: Shape of the network; its h is 1 if recursive.
         h: Steps ahead, H.
-        quantiles: Rising, the median in the middle.
+        head: What the outputs of the network mean.
         log: Whether to work on logarithms.
         missing: Whether the last channel is the flag of missing values.
     """
 
-    def __init__(self, net: NetShape, h: int, quantiles: list[float], *, log: bool, missing: bool):
-        self.net, self.h, self.quantiles = net, h, quantiles
+    def __init__(self, net: NetShape, h: int, head: Head, *, log: bool, missing: bool):
+        self.net, self.h, self.head, self.quantiles = net, h, head, head.at
         self.log, self.missing = log, missing
-        self.share, self.widths = 0.0, np.ones(len(quantiles) // 2)
+        self.share, self.widths = 0.0, np.ones(len(head.at) // 2)
         self.bands: Array | None = None  # (H, Q), if recursive
         self.path = NLinear()
         self.losses: list[float] = []
@@ -70,13 +71,15 @@ class ForecastModel:
         def gather(index: NDArray[np.intp]) -> tuple[list[Any], Any]:
             context, y = training.gather(index)
             scale = WindowScale.fit(context.x, log=self.log)
-            learned = targets(y, self._bases(context.x, scale), scale)
+            learned = self.head.targets(context.x, y, self._bases(context.x, scale), scale)
             return context.inputs(scale, self.missing), learned.astype("float32")
 
-        sample = gather(thin(len(training), 2000, rng))[1]
+        context, y = training.gather(thin(len(training), 2000, rng))
+        scale = WindowScale.fit(context.x, log=self.log)
+        sample = targets(y, self._bases(context.x, scale), scale)
         rolling = choice.residuals[:, : self.net.h]
         left = [rolling if len(rolling) else sample[:, 0], sample[:, 1]]
-        starts = [raw_of(start_quantiles(one, self.quantiles)) for one in left]
+        starts = [self.head.start(one) for one in left]
         members = [starts[i % len(KINDS)] for i in range(self.net.num_members)]
         self.model = build_net(self.net, members, plan.seed)
 
@@ -86,11 +89,11 @@ class ForecastModel:
         inputs, happened = context.inputs(scale, self.missing), targets(y, base * 0.0, scale)[:, 0]
 
         def forecasts() -> Array:
-            return self._members(inputs, base)
+            return self._members(context.x, inputs, base, scale)
 
         self.losses, self.share = train(
             self.model,
-            pinball_loss(self.quantiles),
+            self.head.loss,
             plan,
             len(training),
             gather,
@@ -98,7 +101,8 @@ class ForecastModel:
             progress,
             keep_best=keep_best,
         )
-        self.widths = width_factors(mix(forecasts(), self.share), happened, self.quantiles)
+        if self.head.calibrated:
+            self.widths = width_factors(mix(forecasts(), self.share), happened, self.quantiles)
         self.model = without_optimizer(self.model)
         return self
 
@@ -119,7 +123,7 @@ class ForecastModel:
         if self.bands is not None:
             median = scale.apply(self._step_by_step(context))
             return scale.undo(median[..., None] + self.bands)
-        members = self._members(context.inputs(scale, self.missing), self._bases(context.x, scale))
+        members = self._forecast(context, scale)
         return scale.undo(widened(mix(members, self.share), self.widths))
 
     def _step_by_step(self, context: Context) -> Array:
@@ -130,7 +134,7 @@ class ForecastModel:
             ahead = context.ahead[:, k : k + 1]
             now = Context(x, past, ahead, context.static)
             scale = WindowScale.fit(x, log=self.log)
-            members = self._members(now.inputs(scale, self.missing), self._bases(x, scale))
+            members = self._forecast(now, scale)
             median = scale.undo(mix(members, self.share)[..., middle])
             medians.append(median)
             x = np.concatenate([x[:, 1:], median], axis=1)
@@ -141,9 +145,13 @@ class ForecastModel:
     def _bases(self, x: Array, scale: WindowScale) -> Array:
         return bases(self.path, x, scale, self.net.num_members)
 
-    def _members(self, inputs: list[Array], base: Array) -> Array:
+    def _forecast(self, context: Context, scale: WindowScale) -> Array:
+        base = self._bases(context.x, scale)
+        return self._members(context.x, context.inputs(scale, self.missing), base, scale)
+
+    def _members(self, x: Array, inputs: list[Array], base: Array, scale: WindowScale) -> Array:
         """Return the members' quantiles (N, M, H, Q), scaled."""
-        return np.asarray(rising(predict(self.model, inputs)), np.float64) + base[..., None]
+        return self.head.quantiles(x, predict(self.model, inputs), base, scale)
 
     def to_state(self) -> dict[str, Any]:
         """Return all but the shape and the weights of the network as plain values, for a file."""
@@ -159,14 +167,12 @@ class ForecastModel:
         }
 
     @classmethod
-    def from_state(
-        cls, state: dict[str, Any], net: NetShape, h: int, quantiles: list[float]
-    ) -> ForecastModel:
+    def from_state(cls, state: dict[str, Any], net: NetShape, h: int, head: Head) -> ForecastModel:
         """Build what `to_state` kept, with any weights in the network.
 
         Raise KeyError, TypeError or ValueError if it is broken.
         """
-        self = cls(net, h, quantiles, log=bool(state["log"]), missing=bool(state["missing"]))
+        self = cls(net, h, head, log=bool(state["log"]), missing=bool(state["missing"]))
         self.share, self.losses = float(state["share"]), list(state["losses"])
         self.widths = np.asarray(state["widths"], np.float64)
         if state["bands"] is not None:
@@ -175,8 +181,8 @@ class ForecastModel:
         self.path.coef_ = np.asarray(state["coef"], np.float64)
         for name, array, shape in (
             ("coef", self.path.coef_, (net.input_size, net.h)),
-            ("widths", self.widths, (len(quantiles) // 2,)),
-            ("bands", self.bands, (h, len(quantiles))),
+            ("widths", self.widths, (len(head.at) // 2,)),
+            ("bands", self.bands, (h, len(head.at))),
         ):
             if array is not None and array.shape != shape:
                 raise ValueError(f"{name} has the shape {array.shape}")

@@ -18,10 +18,11 @@ from longshort.tasks import _backtest as bt
 from longshort.tasks._features import Features, carried_forward
 from longshort.tasks._forecast_model import ForecastModel
 from longshort.tasks._forecaster_params import check_params
+from longshort.tasks._heads import Head, head_of
 from longshort.tasks._linear_path import choose_path, window_choices
 from longshort.tasks._members import KINDS
 from longshort.tasks._net_training import MANY_WINDOWS, TrainPlan, default_val_size
-from longshort.tasks._panel import Panel, check_complete, contexts_at
+from longshort.tasks._panel import Panel, check_complete, check_counts, contexts_at
 from longshort.tasks._quantiles import quantiles_of
 from longshort.tasks._rolling import Rolling
 from longshort.tasks._segment_net import NetShape, segment_length
@@ -67,6 +68,8 @@ class Forecaster(Rolling):
         recursive: Whether the network forecasts one step, which is put behind the window for the
             next one, instead of all h steps at once; the intervals are then those of the errors
             in the validation part, by step.
+        distribution: `"Normal"`, `"StudentT"` or `"NegativeBinomial"` (for counts): what the
+            network forecasts, by its likelihood; None: quantiles, whatever their shape.
         level: Central prediction intervals in percent.
         units: Units of each LSTM layer; None: 128 for 10,000 windows and more, else 32.
         num_layers: LSTM layers.
@@ -109,6 +112,7 @@ class Forecaster(Rolling):
         stat_exog_list: Sequence[str] = (),
         calendar: bool = False,
         recursive: bool = False,
+        distribution: str | None = None,
         level: Sequence[int | float] = (80, 95),
         units: int | None = None,
         num_layers: int = 1,
@@ -131,6 +135,7 @@ class Forecaster(Rolling):
         self.stat_exog_list = stat_exog_list
         self.calendar = calendar
         self.recursive = recursive
+        self.distribution = distribution
         self.level = level
         self.units = units
         self.num_layers = num_layers
@@ -260,8 +265,7 @@ class Forecaster(Rolling):
         )
         units = self.units or (128 if len(training) >= MANY_WINDOWS else 32)
         net = self._shape(length, season, units, features.counts(series), static.shape[1])
-        quantiles = quantiles_of(self.level)
-        model = ForecastModel(net, h, quantiles, log=choice.log, missing=features.missing)
+        model = ForecastModel(net, h, self._head(), log=choice.log, missing=features.missing)
         model.fit(training, held, choice, plan, progress, keep_best=keep_best)
         if self.recursive:
             model.fit_bands(panel.windows(length, h, first=before), self.seed)
@@ -282,7 +286,7 @@ class Forecaster(Rolling):
             input_size,
             1 if self.recursive else self.h,
             segment_length(input_size, season),
-            outputs=2 * len(self.level) + 1,
+            outputs=self._head().outputs,
             units=units,
             num_layers=self.num_layers,
             dropout=self.dropout,
@@ -292,10 +296,16 @@ class Forecaster(Rolling):
             static=static,
         )
 
+    def _head(self) -> Head:
+        return head_of(self.distribution, quantiles_of(self.level))
+
     def _season(self, freq: Freq) -> int:
         return season_length_of(freq) if self.season_length is None else self.season_length
 
     def _logs(self, series: SeriesSet) -> tuple[bool, ...]:
+        if self.distribution == "NegativeBinomial":
+            check_counts(series)
+            return (False,)
         positive = min(float(np.nanmin(y)) for y in series.values) > 0
         if self.log is None:
             return (False, True) if positive else (False,)
@@ -410,9 +420,7 @@ class Forecaster(Rolling):
             self.features_.counts(self.tail_),
             self.static_.shape[1],
         )
-        self.forecast_model_ = ForecastModel.from_state(
-            state["model"], net, self.h, quantiles_of(self.level)
-        )
+        self.forecast_model_ = ForecastModel.from_state(state["model"], net, self.h, self._head())
         self.model_ = self.forecast_model_.model
         self.log_, self.losses_ = self.forecast_model_.log, self.forecast_model_.losses
         self.series_ = None

@@ -18,6 +18,8 @@ from longshort.tasks._base import (
     is_a,
 )
 
+DISTRIBUTIONS = ("Normal", "StudentT", "NegativeBinomial")
+
 # From, to.
 _WHOLE = {
     "h": (1, 100_000),
@@ -60,6 +62,11 @@ def check_params(params: dict[str, Any]) -> None:
         faults.append(f"level must hold percents from 0.01 to 99.99, got {level!r}")
     elif len({round(v, 3) for v in numbers}) < len(numbers):
         faults.append(f"level must hold different percents, got {level!r}")
+    if (given := params["distribution"]) is not None and given not in DISTRIBUTIONS:
+        names = ", ".join(map(repr, DISTRIBUTIONS))
+        faults.append(f"distribution must be one of {names}, or None, got {given!r}")
+    elif given == "NegativeBinomial" and params["log"]:
+        faults.append("log: a logarithm of counts is no count; use log=None with NegativeBinomial")
     for name in ("calendar", "recursive"):
         faults += check_bool(name, params[name])
     if params["recursive"] is True and len(params["hist_exog_list"]):

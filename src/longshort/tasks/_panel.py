@@ -129,6 +129,18 @@ def check_complete(series: SeriesSet) -> None:
             )
 
 
+def check_counts(series: SeriesSet) -> None:
+    """Raise a DataError that names the first y that is no count, if there is one."""
+    for name, y in zip(series.ids, series.values, strict=True):
+        known = y[~np.isnan(y)]
+        wrong = known[(known < 0) | (known != np.floor(known))]
+        if len(wrong):
+            raise DataError(
+                f"data: distribution='NegativeBinomial' is for counts, 0, 1, 2 ..., but series "
+                f"{name!r} has a y of {wrong[0]:g}; choose another distribution, or None."
+            )
+
+
 def contexts_at(
     panel: Panel,
     ids: list[str | int],
