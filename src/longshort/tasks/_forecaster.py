@@ -15,6 +15,7 @@ from longshort.data._covariates import check_future, check_static
 from longshort.data._frames import SeriesSet, check_series
 from longshort.data._frequency import Freq, season_length_of
 from longshort.tasks import _backtest as bt
+from longshort.tasks._base import Task
 from longshort.tasks._features import Features, carried_forward
 from longshort.tasks._forecast_model import ForecastModel
 from longshort.tasks._forecaster_params import check_params
@@ -31,7 +32,7 @@ from longshort.tasks._training import Progress
 Array = NDArray[np.float64]
 
 
-class Forecaster(Rolling):
+class Forecaster(Rolling, Task):
     """Forecast the next h steps of one or many series with an LSTM.
 
     One model serves all series. It sees a window of `input_size` values x, scaled by the window's

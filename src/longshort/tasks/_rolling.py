@@ -13,14 +13,13 @@ from longshort._errors import DataError
 from longshort.data._frequency import Freq
 from longshort.data._series import SeriesSet
 from longshort.tasks import _backtest as bt
-from longshort.tasks._base import Task
 from longshort.tasks._panel import Panel
 from longshort.tasks._training import Progress
 
 Array = NDArray[np.float64]
 
 
-class Rolling(Task):
+class Rolling:
     """What a forecaster does with the past to say how good it is; the forecaster does the rest."""
 
     h: int
@@ -32,6 +31,8 @@ class Rolling(Task):
     season_length_: int
     tail_: SeriesSet
     series_: SeriesSet | None
+    get_params: Callable[[], dict[str, Any]]
+    _check_fitted: Callable[[str], None]
     _check_params: Callable[[], None]
     _check_series: Callable[[Any, Freq | None], SeriesSet]
     _fit: Callable[..., None]
