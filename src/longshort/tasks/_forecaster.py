@@ -16,6 +16,7 @@ from longshort.data._frames import SeriesSet, check_series
 from longshort.data._frequency import Freq, season_length_of
 from longshort.tasks import _backtest as bt
 from longshort.tasks._base import Task
+from longshort.tasks._explain import explain
 from longshort.tasks._features import Features, carried_forward
 from longshort.tasks._forecast_model import ForecastModel
 from longshort.tasks._forecaster_params import check_params
@@ -209,6 +210,57 @@ class Forecaster(Task):
         forecasts = self._forecasts(self._panel(series, static), series.ids, ends[:, None], coming)
         columns = self._columns(forecasts[:, 0], levels)
         return bt.forecast_frame(series, ends, columns, backtest=False)
+
+    def explain(
+        self,
+        data: Any = None,
+        *,
+        futr_df: Any = None,
+        static_df: Any = None,
+        step: int | None = None,
+        groups: int | None = None,
+    ) -> pd.DataFrame:
+        """Say which past steps and which covariates moved a forecast.
+
+        By occlusion (Zeiler and Fergus 2014) of the whole model, linear part, networks and scaling:
+        one thing at a time is put at a neutral value, and `effect = f(real) - f(neutral)` of the
+        median f. The neutral value
+
+        - of y is the straight line between the neighbours of the hidden steps (their only
+          neighbour at an end of the window); a model trained on data with missing y is told
+          instead that these steps are missing, which it has met in training;
+        - of a covariate is its mean over the training part, of a text the shares that its
+          categories have among the series of training; of the calendar, hidden as a whole, the
+          middle of its circles.
+
+        Effects need not sum up to the forecast: what two steps say alike, each can say alone.
+
+        Args:
+            data: As in `predict`; None: the training data.
+            futr_df: As in `predict`.
+            static_df: As in `predict`.
+            step: Step ahead to explain, 1 to h; None: the mean of all h.
+            groups: Parts of the window to hide one by one, 2 to `input_size_`; None: single
+                steps, in a window of more than 48 a season at a time, and 48 parts at most.
+
+        Returns:
+            A table, the largest effects of a series first: `unique_id`; `feature` (`"y"`, the
+            name of a covariate, `"calendar"`); `lag` and `lag_to`, the newest and the oldest step
+            hidden, 1 the last one known, 0 the first one forecast and below 0 those after it, NaN
+            where the whole column was hidden, steps ahead too; `effect` in units of y, NaN where
+            no other y of the window is known. A window of one step has no rows of y.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            DataError: The data or an argument cannot be used.
+
+        >>> data = pd.DataFrame({"ds": range(40), "y": [1.0, 2.0, 4.0, 3.0] * 10})
+        >>> model = Forecaster(1, 4, season_length=4, units=2, epochs=1).fit(data)
+        >>> table = model.explain()
+        >>> table.columns.tolist(), sorted(table["lag"])
+        (['unique_id', 'feature', 'lag', 'lag_to', 'effect'], [1.0, 2.0, 3.0, 4.0])
+        """
+        return explain(self, data, futr_df=futr_df, static_df=static_df, step=step, groups=groups)
 
     def cross_validation(
         self,
