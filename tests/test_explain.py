@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from longshort._errors import DataError, NotFittedError
-from longshort.tasks import Forecaster, load
+from longshort.tasks import Forecaster, load, plot_explanation
 from longshort.tasks._explain import group_sizes
 
 
@@ -165,3 +165,36 @@ def test_what_is_said_of_arguments():
         model.explain(futr_df=pd.DataFrame({"ds": [1]}))
     with pytest.raises(DataError, match="pass it with data"):
         model.explain(static_df=pd.DataFrame({"ds": [1]}))
+
+
+# -- the picture ------------------------------------------------------------------------------
+
+
+def found():
+    rows = [("promo", np.nan, np.nan, 4.0), ("y", 1, 2, -3.0), ("promo", 0, 0, 3.0)]
+    rows += [("y", 3, 4, 0.5), ("promo", 1, 2, 0.1), ("kind", np.nan, np.nan, -0.1)]
+    rows += [("promo", 3, 4, np.nan)]
+    table = pd.DataFrame(rows, columns=["feature", "lag", "lag_to", "effect"])
+    return pd.concat([table.assign(unique_id=name) for name in ("a", "b")])
+
+
+def test_plot_explanation(tmp_path):
+    figure = plot_explanation(found(), title="Why")
+    figure.savefig(tmp_path / "why.png", dpi=40)
+    bars, strip = figure.axes[:2]
+    assert [bar.get_width() for bar in bars.patches] == [4.0, -0.1]
+    assert [t.get_text() for t in bars.get_yticklabels()] == ["promo", "kind"]
+    assert [t.get_text() for t in strip.get_yticklabels()] == ["y", "promo"]
+    assert strip.get_xlim() == (4.5, -0.5) and len(strip.patches) == 5
+    red, _, blue, _ = strip.patches[1].get_facecolor()
+    assert strip.patches[1].get_x() == -0.5 and red > blue
+    assert len(plot_explanation(found(), max_series=1).axes) == 3  # two and the colours
+    only = found()[lambda t: t["feature"] == "y"]
+    assert len(plot_explanation(only, max_series=1).axes) == 2
+    assert [
+        t.get_text() for t in plot_explanation(found(), max_features=1).axes[1].get_yticklabels()
+    ] == ["y"]
+    with pytest.raises(DataError, match="no column 'lag_to'; pass what Forecaster.explain"):
+        plot_explanation(found().drop(columns="lag_to"))
+    with pytest.raises(DataError, match="max_series must be a whole number .* got 0; the table is"):
+        plot_explanation(found().iloc[:0], max_series=0)
