@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from longshort.tasks._panel import Panel, check_complete, contexts_at
 from longshort.tasks._quantiles import quantiles_of
 from longshort.tasks._segment_net import NetShape, segment_length
 from longshort.tasks._training import Progress
+from longshort.tasks._tuning import TuneProgress, auto
 
 Array = NDArray[np.float64]
 
@@ -98,6 +100,8 @@ class Forecaster(Task):
     [1.0, 2.0]
     """
 
+    trials_: pd.DataFrame  # of `auto`
+
     def __init__(
         self,
         h: int,
@@ -144,6 +148,67 @@ class Forecaster(Task):
         self.patience = patience
         self.log = log
         self.seed = seed
+
+    @classmethod
+    def auto(
+        cls,
+        h: int,
+        data: Any,
+        *,
+        time_budget: float | None = 600,
+        n_trials: int | None = None,
+        storage: str | os.PathLike[str] | None = None,
+        static_df: Any = None,
+        seed: int = 1,
+        progress: TuneProgress | None = None,
+        **fixed: Any,
+    ) -> Forecaster:
+        """Search the hyper-parameters and return a forecaster trained with the best on all data.
+
+        Searched are input_size, units, num_layers, dropout, learning_rate, calendar and
+        season_length (longer seasons than the usual one) with Optuna's TPE (Bergstra et al. 2011).
+        A trial trains a model on what comes before the last windows of `data` (a fifth of them,
+        at most 10 windows of h) and is scored there by the mean MASE, by the usual season in every
+        trial; the median's rule gives up those whose validation loss lags behind. The first trial
+        is the defaults, so that the best is never worse than they are on these windows. Its value
+        there is too good an estimate of the error to come: keep a test part out of `data`.
+
+        Args:
+            h: Steps to forecast.
+            data: As in `fit`.
+            time_budget: Seconds of the search; the trial that runs then ends there, after its
+                epoch. The training with the best settings comes on top. None: n_trials is the end.
+            n_trials: New trials at most; None: as many as the time allows.
+            storage: An SQLite file that keeps the trials; a second call with the same data and
+                settings goes on. None keeps them in memory.
+            static_df: As in `fit`.
+            seed: Of the search and of each forecaster.
+            progress: Called after each trial with its row of `trials_` as a dict, in which `best`
+                is the least value so far.
+            **fixed: Hyper-parameters of the forecaster that are not searched.
+
+        Returns:
+            The fitted forecaster. `trials_` is a table of all trials: `number`, `value`, `state`
+            (complete, pruned, failed, out of time, interrupted, running), `seconds`, and the
+            parameters, None where the forecaster chooses; a file does not keep it. Ctrl-C ends
+            the search with a warning and keeps the best so far.
+
+        Raises:
+            DataError: An argument cannot be used, Optuna is missing, or the data are too few for
+                the defaults.
+        """
+        return auto(
+            cls,
+            h,
+            data,
+            time_budget=time_budget,
+            n_trials=n_trials,
+            storage=storage,
+            static_df=static_df,
+            seed=seed,
+            progress=progress,
+            fixed=fixed,
+        )
 
     def fit(
         self, data: Any, *, static_df: Any = None, progress: Progress | None = None
