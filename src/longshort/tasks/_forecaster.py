@@ -168,10 +168,11 @@ class Forecaster(Task):
         Searched are input_size, units, num_layers, dropout, learning_rate, calendar and
         season_length (longer seasons than the usual one) with Optuna's TPE (Bergstra et al. 2011).
         A trial trains a model on what comes before the last windows of `data` (a fifth of them,
-        at most 10 windows of h) and is scored there by the mean MASE, by the usual season in every
-        trial; the median's rule gives up those whose validation loss lags behind. The first trial
-        is the defaults, so that the best is never worse than they are on these windows. Its value
-        there is too good an estimate of the error to come: keep a test part out of `data`.
+        3 to 10 windows of h where the data allow) and is scored there by the mean MASE, by the
+        usual season in every trial; the median's rule gives up those whose validation loss lags
+        behind. The first trial is the defaults, so that the best is never worse than they are on
+        these windows. Its value there is too good an estimate of the error to come: keep a test
+        part out of `data`.
 
         Args:
             h: Steps to forecast.

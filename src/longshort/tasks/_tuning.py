@@ -83,8 +83,8 @@ def auto(
         return _score(table, series, base._season(series.freq), base.level)
 
     settings = {"h": h, "seed": seed, "fixed": fixed, "space": space, "windows": n_windows}
-    with _quiet(optuna):
-        study = _study(optuna, storage, study_name(settings, series, static), seed)
+    name = study_name(settings, series, static)
+    with _quiet(optuna), _study(optuna, storage, name, seed) as study:
         search = _Search(optuna, study, space, defaults, trial_score, deadline, progress)
         try:
             search.run(n_trials)
@@ -268,13 +268,16 @@ def _quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _study(optuna: Any, storage: Any, name: str, seed: int) -> Any:
-    """Return the study of this name, an older one where the file has it."""
-    address = None if storage is None else f"sqlite:///{Path(storage).absolute()}"
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=WARM_UP)
+@contextmanager
+def _study(optuna: Any, storage: Any, name: str, seed: int) -> Iterator[Any]:
+    """Give the study of this name, an older one where the file has it, and let go of the file."""
+    kept = None
     try:
+        if storage is not None:
+            kept = optuna.storages.RDBStorage(f"sqlite:///{Path(storage).absolute()}")
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=FIRST_TRIALS, n_warmup_steps=WARM_UP)
         study = optuna.create_study(
-            storage=address, study_name=name, pruner=pruner, load_if_exists=True
+            storage=kept, study_name=name, pruner=pruner, load_if_exists=True
         )
     except Exception as error:  # SQLAlchemy's, if the file is no database or cannot be written
         if storage is None:
@@ -286,4 +289,9 @@ def _study(optuna: Any, storage: Any, name: str, seed: int) -> Any:
     # Going on with the first seed would draw the first trials once more.
     known = len(study.get_trials(deepcopy=False))
     study.sampler = optuna.samplers.TPESampler(seed=(seed + known) % 2**32)
-    return study
+    try:
+        yield study
+    finally:
+        if kept is not None:
+            kept.remove_session()
+            kept.engine.dispose()
