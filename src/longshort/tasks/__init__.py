@@ -1,6 +1,7 @@
 """The jobs that people use LSTMs for."""
 
 from longshort.tasks._base import Task
+from longshort.tasks._explain_plot import plot_explanation
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
 from longshort.tasks._horizon import score_by_horizon
@@ -14,6 +15,7 @@ __all__ = [
     "Task",
     "load",
     "plot_by_horizon",
+    "plot_explanation",
     "plot_forecast",
     "score_by_horizon",
     "write_report",

@@ -16,6 +16,7 @@ from longshort.data._frames import SeriesSet, check_series
 from longshort.data._frequency import Freq, season_length_of
 from longshort.tasks import _backtest as bt
 from longshort.tasks._base import Task
+from longshort.tasks._explain import Explained
 from longshort.tasks._features import Features, carried_forward
 from longshort.tasks._forecast_model import ForecastModel
 from longshort.tasks._forecaster_params import check_params
@@ -28,11 +29,12 @@ from longshort.tasks._quantiles import quantiles_of
 from longshort.tasks._rolling import Rolling
 from longshort.tasks._segment_net import NetShape, segment_length
 from longshort.tasks._training import Progress
+from longshort.tasks._tuning import Tuned
 
 Array = NDArray[np.float64]
 
 
-class Forecaster(Rolling, Task):
+class Forecaster(Tuned, Explained, Rolling, Task):
     """Forecast the next h steps of one or many series with an LSTM.
 
     One model serves all series. It sees a window of `input_size` values x, scaled by the window's

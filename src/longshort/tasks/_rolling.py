@@ -32,7 +32,7 @@ class Rolling:
     tail_: SeriesSet
     series_: SeriesSet | None
     get_params: Callable[[], dict[str, Any]]
-    _check_fitted: Callable[[str], None]
+    _check_fitted: Callable[..., None]
     _check_params: Callable[[], None]
     _check_series: Callable[[Any, Freq | None], SeriesSet]
     _fit: Callable[..., None]
