@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import _common, app, main
-from longshort.cli._forecast import parse_level
+from longshort.cli._forecast_options import parse_level
 from longshort.tasks import Forecaster, SequenceClassifier, load
 
 AIR = "air-passengers"
