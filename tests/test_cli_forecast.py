@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from longshort.cli import app
+from longshort.cli import _common, app
 from longshort.data import read_table
 from longshort.tasks import Forecaster, load
 
@@ -238,3 +239,53 @@ def test_options_reach_the_model(
         **{"learning_rate": 0.01, "futr_exog_list": ["promo"], "freq": "D", "seed": 5, "h": H},
     }
     assert {name: params[name] for name in expected} == expected
+
+
+class Bar:
+    """A progress bar whose first call is Ctrl-C."""
+
+    def __enter__(self) -> Any:
+        return lambda *call: signal.raise_signal(signal.SIGINT)
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+@pytest.mark.filterwarnings("always")
+def test_ctrl_c_in_the_training_writes_all(
+    shops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_common, "progress_bar", lambda *args, **kwargs: Bar())
+    paths = [tmp_path / name for name in ("f.csv", "f.png", "m.longshort")]
+    options = zip(("--output", "--plot", "--model"), paths, strict=True)
+    words = [word for option in options for word in option]
+    result = run(
+        *("forecast", shops / "both.csv", *QUICK[:-4], "--epochs", 9, "--futr-exog", "promo"),
+        *(*NAMES, "--n-windows", 0, *words),
+    )
+    assert "warning: Forecaster: training was interrupted" in result.stderr
+    assert "the best weights so far (epoch" in result.stderr
+    assert f"Written: {', '.join(map(str, paths))}" in result.stdout
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert len(load(paths[2]).losses_) == 2
+
+
+def test_ctrl_c_in_the_test_writes_nothing(
+    shops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_common, "progress_bar", lambda *args, **kwargs: Bar())
+    result = run(
+        *("forecast", shops / "both.csv", *QUICK, "--futr-exog", "promo", *NAMES),
+        *("--output", tmp_path / "f.csv", "--report", tmp_path / "r.html"),
+        code=130,
+    )
+    assert result.stdout == ""
+    assert result.stderr == (
+        "interrupted in the test: nothing was written; --n-windows 0 leaves the test out\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refit_is_said(shops: Path) -> None:
+    result = run("forecast", shops / "sales.csv", *QUICK, *NAMES, "--refit", "--n-windows", 2)
+    assert "windows of 3 steps, each by a model trained anew on what comes before" in result.stdout
