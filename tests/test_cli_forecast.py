@@ -178,6 +178,24 @@ def test_options_and_columns_that_do_not_fit(shops: Path, tmp_path: Path) -> Non
         assert "would overwrite the input" in refused(*command, *options)
 
 
+def test_empty_values_at_the_end_are_told(
+    shops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[Any] = []
+
+    def cross_validation(task: Any, series: Any, *args: Any, **options: Any) -> None:
+        ends.extend(t[-1] for t in series.times)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Forecaster, "cross_validation", cross_validation)
+    result = run("forecast", shops / "both.csv", *QUICK, *NAMES, code=1)
+    assert ends == [pd.Timestamp("2024-02-12")] * 2
+    assert result.stderr.startswith(
+        f"note: {shops / 'both.csv'} ends with rows without a y, {2 * H} in all; they count as "
+        "missing values of the past.\n"
+    )
+
+
 def test_files_for_a_saved_model(shops: Path, tmp_path: Path) -> None:
     model, sales = shops / "m.longshort", shops / "sales.csv"
     text = refused("predict", model, sales, *NAMES, "--futr", shops / "plan.csv")

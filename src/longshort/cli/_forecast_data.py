@@ -137,6 +137,11 @@ def read_tables(
         past, cut, note = _without_steps_to_come(past, data, ahead)
         # All rows, so that messages count them as the file does; those of the past are ignored.
         table = whole if cut else None
+    if not cut and (unknown := int(_behind_last_known(past)[1].sum())):
+        note = (
+            f"{data} ends with rows without a y, {unknown} in all; they count as missing values "
+            "of the past."
+        )
     futr_name = f"--futr {futr}" if futr is not None else f"{data}, rows behind the last known y"
     return Tables(past, table, static, cut, futr_name, f"--static {options.static}", note)
 
@@ -269,20 +274,7 @@ def _without_steps_to_come(
     Where only some series have such rows they are missing values at the end of the past, unless
     something is to be forecast, when nothing is known of the steps to come of the others.
     """
-    import numpy as np
-    import pandas as pd
-
-    if "unique_id" in table:
-        codes, names = pd.factorize(table["unique_id"], use_na_sentinel=False)
-    else:
-        codes, names = np.zeros(len(table), np.intp), ["series"]
-    row = np.arange(len(table))
-    last = np.full(len(names), -1)
-    known = table["y"].notna().to_numpy()
-    np.maximum.at(last, codes[known], row[known])
-    # A series without any y keeps its rows, so that check_series names it.
-    behind = (row > last[codes]) & (last[codes] >= 0)
-    counts = np.bincount(codes[behind], minlength=len(names))
+    behind, counts, names = _behind_last_known(table)
     lacking = [str(name) for name, n in zip(names, counts, strict=True) if n == 0]
     if lacking and ahead:
         if len(lacking) == len(names):
@@ -305,3 +297,22 @@ def _without_steps_to_come(
             "the forecast of each begins behind its own."
         )
     return table[~behind].reset_index(drop=True), True, note
+
+
+def _behind_last_known(table: pd.DataFrame) -> tuple[Any, Any, list[Any]]:
+    """Return which rows lie behind their series' last known y, how many each has, and the names."""
+    import numpy as np
+    import pandas as pd
+
+    if "unique_id" in table:
+        codes, names = pd.factorize(table["unique_id"], use_na_sentinel=False)
+    else:
+        codes, names = np.zeros(len(table), np.intp), ["series"]
+    row = np.arange(len(table))
+    last = np.full(len(names), -1)
+    known = table["y"].notna().to_numpy()
+    np.maximum.at(last, codes[known], row[known])
+    # A series without any y keeps its rows, so that check_series names it.
+    behind = (row > last[codes]) & (last[codes] >= 0)
+    counts = np.bincount(codes[behind], minlength=len(names))
+    return behind, counts, list(names)
