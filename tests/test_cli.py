@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import _common, app, main
-from longshort.cli._forecast import parse_level
+from longshort.cli._forecast_options import parse_level
 from longshort.tasks import Forecaster, SequenceClassifier, load
 
 AIR = "air-passengers"
@@ -191,11 +191,12 @@ def test_bad_targets_are_found_before_training(
     monkeypatch.setattr(Forecaster, "fit", fit)
     monkeypatch.setattr(Forecaster, "cross_validation", fit)
     for option in ("--output", "--plot", "--model"):
-        lost = tmp_path / "none" / "f.png"
+        lost = tmp_path / "none" / ("f.csv" if option == "--output" else "f.png")
         assert f"{option} {lost}: there is no folder" in refused(
             "forecast", AIR, *QUICK, option, lost
         )
     assert "ends in .png" in refused("forecast", AIR, *QUICK, "--plot", tmp_path / "f.txt")
+    assert "ends in .csv" in refused("forecast", AIR, *QUICK, "--output", tmp_path / "f.xlsx")
     same = tmp_path / "a.png"
     assert "--plot" in refused("forecast", AIR, *QUICK, "--output", same, "--plot", same)
     sales = folder / "sales.csv"
@@ -345,7 +346,7 @@ def test_ctrl_c_in_training(folder: Path, tmp_path: Path, monkeypatch: pytest.Mo
         def __exit__(self, *error: object) -> None:
             pass
 
-    monkeypatch.setattr(_common, "progress_bar", lambda title: Bar())
+    monkeypatch.setattr(_common, "progress_bar", lambda *args, **kwargs: Bar())
     target = tmp_path / "x.longshort"
     result = run("train", "classify", folder / "sequences.csv", "--model", target, "--units", 1)
     assert "warning: Training was interrupted after 1 of 80 epochs" in result.stderr

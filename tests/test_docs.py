@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -11,8 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import longshort
+from longshort.cli import app
+from longshort.tasks._net_training import TrainPlan
 
 ROOT = Path(__file__).parent.parent
 MODULES = ["longshort"] + [
@@ -67,3 +71,26 @@ def test_readme_examples(tmp_path, monkeypatch):
         exec(next(b for b in blocks if "layer.stream" in b), names)
         assert names["h"].shape == (1, 4)
     assert longshort.load("model.longshort").predict().shape == (12, 7)
+
+
+def test_forecasting_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    plan = TrainPlan.of
+    quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
+    monkeypatch.setattr(TrainPlan, "of", quick)
+    page = (ROOT / "docs" / "forecasting.md").read_text()
+    names, commands = {}, []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
+        if language == "python":
+            exec(block, names)
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            program, *words = shlex.split(line)
+            assert program == "longshort"
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+            commands.append(words[0])
+    assert commands == ["forecast", "train", "predict"]
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written

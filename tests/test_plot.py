@@ -35,6 +35,15 @@ def test_plot(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 10_000
 
 
+def test_missing_values_are_gaps():
+    table = series()
+    table.loc[[20, 21, 40], "y"] = np.nan
+    forecast = pd.DataFrame({"unique_id": "a", "ds": ["2020-03-01"], "LSTM": [5.0]})
+    forecast["ds"] = pd.to_datetime(forecast["ds"])
+    line = plot_forecast(table, forecast).axes[0].lines[0].get_ydata()
+    assert np.flatnonzero(np.isnan(line)).tolist() == [20, 21, 40]
+
+
 def test_bands_can_be_told_apart():
     quantiles = {f"LSTM-{end}-{v}": [x] for end, x in (("lo", 1.0), ("hi", 9.0)) for v in (80, 95)}
     forecast = pd.DataFrame({"unique_id": "series", "ds": [4], "LSTM": [5.0]} | quantiles)

@@ -156,6 +156,14 @@ def test_unknown_values_and_constant_series():
     assert "Cannot be said" in alone.text
 
 
+def test_missing_values_of_the_history():
+    table, series, options = example()
+    series.values[0][5:15] = np.nan
+    options["scores"] = score(table, series, 4, options["level"])
+    page = report_html(table, series.frame(), **options)
+    assert re.search(r"\bnan\b", page) is None and "lacks 10 of" in page
+
+
 def test_one_series_without_bands_and_integer_times():
     history = pd.Series(np.arange(30) % 4 + 0.5)
     table = pd.DataFrame({"unique_id": "series", "ds": [28, 29], "cutoff": 27, "y": [0.5, 1.5]})

@@ -6,24 +6,25 @@ import functools
 import json
 import math
 import os
-import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from longshort._errors import DataError, LongshortError, SaveError
+from longshort.cli._progress import progress_bar as progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
 INTERNAL, BAD_INPUT, INTERRUPTED = 1, 2, 130
 PLOTS = (".png", ".svg", ".pdf")
-SUFFIXES = {"--plot": PLOTS, "--report": (".html", ".htm")}
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+SUFFIXES = {"--output": TABLES, "--plot": PLOTS, "--report": (".html", ".htm")}
 
 # Options that several commands take.
 Data = Annotated[str, typer.Argument(help="A file, or a built-in name such as air-passengers.")]
@@ -76,6 +77,11 @@ def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:
     typer.echo(f"warning: {message}", err=True)
 
 
+def is_builtin(data: str) -> bool:
+    """Return whether `data` can only be the name of a built-in set."""
+    return not Path(data).exists() and Path(data).name == data and not Path(data).suffix
+
+
 def read_series(
     data: str, id_col: str = "unique_id", time_col: str = "ds", target_col: str = "y"
 ) -> pd.DataFrame:
@@ -84,7 +90,7 @@ def read_series(
 
     named = {"unique_id": id_col, "ds": time_col, "y": target_col}
     options = {"unique_id": "--id-col", "ds": "--time-col", "y": "--target-col"}
-    if not Path(data).exists() and Path(data).name == data and not Path(data).suffix:
+    if is_builtin(data):
         table = load_dataset(data)
         given = [options[ours] for ours, theirs in named.items() if ours != theirs]
         if given:
@@ -117,19 +123,24 @@ def check_target(path: Path | None, option: str, suffixes: tuple[str, ...] = ())
 
     Raises:
         SaveError: If the folder is missing or not writable, the name is a folder's, or its
-            extension is none of `suffixes`.
+            extension is none of `suffixes` or needs what is not installed.
     """
     if path is None:
         return
     folder = path.parent
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise SaveError(f"{option} {path}: expected a name that ends in {', '.join(suffixes)}.")
     if path.is_dir():
         raise SaveError(f"{option} {path}: is a folder; expected the name of a file.")
     system = Path("/proc") in folder.resolve().parents or folder.resolve() == Path("/dev")
     if system or (path.exists() and not path.is_file()):
         # The file is written beside its name and renamed, which would replace a device.
         raise SaveError(f"{option} {path}: is not a regular file; expected the name of one.")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise SaveError(f"{option} {path}: expected a name that ends in {', '.join(suffixes)}.")
+    if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise SaveError(
+            f"{option} {path}: writing parquet needs pyarrow; run pip install pyarrow, or name a "
+            "csv file."
+        )
     if not folder.is_dir():
         raise SaveError(f"{option} {path}: there is no folder {folder}; create it first.")
     if not os.access(path if path.exists() else folder, os.W_OK) or not os.access(folder, os.W_OK):
@@ -146,11 +157,12 @@ def check_targets(targets: dict[str, Path | None], inputs: Sequence[str | Path] 
     for option, path in targets.items():
         if path is None:
             continue
-        check_target(path, option, SUFFIXES.get(option, ()))
         for other, what in earlier.items():
             if _same_file(path, other):
                 raise SaveError(f"{option} {path}: would overwrite {what}; name another file.")
         earlier[str(path)] = f"what {option} writes"
+    for option, path in targets.items():
+        check_target(path, option, SUFFIXES.get(option, ()))
 
 
 def _same_file(first: str | Path, second: str | Path) -> bool:
@@ -160,35 +172,22 @@ def _same_file(first: str | Path, second: str | Path) -> bool:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a csv file, whole or not at all."""
+    """Write a csv, tsv, jsonl or parquet file by its ending, whole or not at all.
+
+    Times become text in jsonl and what `read_table` reads back in all of them.
+    """
     from longshort.tasks._files import write_file
 
-    text = table.to_csv(index=False).encode()
-    write_file(path, lambda file: file.write(text))
-
-
-@contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int, float], None] | None]:
-    """Give a callback that draws a bar on standard error, or None where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield None
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        write_file(path, lambda file: table.to_parquet(file, index=False))
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("epoch {task.completed}/{task.total}, loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        line = bar.add_task(title, total=None, loss="-")
-
-        def step(epoch: int, epochs: int, loss: float) -> None:
-            bar.update(line, completed=epoch, total=epochs, loss=f"{loss:.4f}")
-
-        yield step
+    if kind == ".jsonl":
+        lines = (json.dumps(_plain(row), allow_nan=False) for row in records(table))
+        text = "".join(f"{line}\n" for line in lines)
+    else:
+        text = table.to_csv(index=False, sep="\t" if kind == ".tsv" else ",")
+    write_file(path, lambda file: file.write(text.encode()))
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,40 +11,39 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Data, Epochs, IdCol, Json, Seed, TargetCol, TimeCol
+from longshort.cli._common import Data, Json
+from longshort.cli._forecast_data import read_tables
+from longshort.cli._forecast_options import Exog, ModelOptions, TableOptions, make_forecaster
+from longshort.cli._groups import expanded
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from longshort.data import SeriesSet
 
-Horizon = Annotated[int, typer.Option("--h", help="Steps to forecast.", min=1)]
-Freq = Annotated[
-    str | None,
-    typer.Option(help="Step between rows, such as h, D, W, MS, or a number. Default: found out."),
-]
-InputSize = Annotated[
-    int | None, typer.Option(help="Steps that the network looks back. Default: chosen.", min=1)
-]
-Level = Annotated[str, typer.Option(help="Prediction intervals in percent, with commas.")]
-SeasonLength = Annotated[
-    int | None, typer.Option(help="Steps in a season. Default: usual for the step.", min=1)
-]
 NumWindows = Annotated[
     int, typer.Option(help="Windows of h steps to test on; 0 for no test.", min=0)
 ]
 
+Futr = Annotated[
+    Path | None,
+    typer.Option(help="Table of the steps to come, with the columns that are known ahead."),
+]
+
 
 @common.guarded
+@expanded
 def forecast(
     data: Data,
-    h: Horizon,
-    freq: Freq = None,
-    input_size: InputSize = None,
-    level: Level = "80,95",
-    season_length: SeasonLength = None,
+    model_options: ModelOptions,
     n_windows: NumWindows = 3,
-    output: Annotated[Path | None, typer.Option(help="Write the forecast to this csv.")] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train anew before each window of the test.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the forecast to this file (csv, tsv, parquet, jsonl)."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw it to this file (png, svg or pdf).")
     ] = None,
@@ -50,60 +51,53 @@ def forecast(
         Path | None, typer.Option(help="Write what the test found to this page (html).")
     ] = None,
     model: Annotated[Path | None, typer.Option(help="Save the model to this file.")] = None,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    epochs: Epochs = None,
-    seed: Seed = 1,
+    futr: Futr = None,
+    *,
+    table_options: TableOptions,
     as_json: Json = False,
 ) -> None:
     """Train, test on the last windows, forecast and plot.
 
     DATA is a table (csv, tsv, parquet, jsonl) with a column of times and one of values, and
-    perhaps one that names the series.
+    perhaps one that names the series. An empty value is a missing one. With --futr-exog and
+    without --futr, the rows of each series behind its last known value are the steps to come.
 
     Example: `longshort forecast air-passengers --h 12 --plot forecast.png`
 
     Example: `longshort forecast sales.csv --h 28 --time-col date --target-col sold`
 
+    Example: `longshort forecast sales.csv --h 28 --futr-exog price,promo --futr plan.csv`
+
     Example: `longshort forecast sales.csv --h 28 --report report.html`
     """
     targets = {"--output": output, "--plot": plot, "--report": report, "--model": model}
-    common.check_targets(targets, inputs=[data])
+    common.check_targets(targets, inputs=[data, *given(futr, table_options.static)])
     if report is not None and not n_windows:
         raise DataError(
             f"--report {report}: is about the test, but --n-windows 0 leaves it out; use "
             "--n-windows 1 or more."
         )
-    task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
-    from longshort.data import check_series
-    from longshort.data._frequency import season_length_of
-    from longshort.tasks import write_report
-    from longshort.tasks._backtest import score
-
-    series = check_series(common.read_series(data, id_col, time_col, target_col), freq=task.freq)
+    if refit and not n_windows:
+        raise DataError("--refit: is about the test, but --n-windows 0 leaves it out; drop one.")
+    task = make_forecaster(model_options)
+    tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True)
+    series = tables.check(task, ahead=True)
+    static = {} if tables.static is None else {"static_df": tables.static}
 
     # The test first: it is what finds out that the data are too short.
-    scores = {}
+    scores: dict[str, dict[str, float]] = {}
     if n_windows:
-        with common.progress_bar("testing") as progress:
-            tested = task.cross_validation(series, n_windows, progress=progress)
-        season = season_length_of(series.freq) if season_length is None else season_length
-        scores = score(tested, series, season, task.level)
-        # Before the training: whoever ends it early has the report.
-        if report is not None:
-            write_report(
-                report,
-                tested,
-                series,
-                scores=scores,
-                level=task.level,
-                season_length=season,
-                title=f"Forecast of {Path(data).name}, {h} steps",
+        rounds = n_windows if refit else 1
+        with stopped_in_the_test(), common.progress_bar("testing", rounds) as progress:
+            tested = task.cross_validation(
+                series, n_windows, refit=refit, progress=progress, **static
             )
+        # The report before the training: whoever ends it early has it.
+        scores = score_test(task, tested, series, report, Path(data).name)
     with common.progress_bar("training") as progress:
-        task.fit(series, progress=progress)
-    result = task.predict()
+        task.fit(series, progress=progress, **static)
+    with tables.spoken():
+        result = task.predict(futr_df=tables.futr)
 
     # The model first: it took longest to make.
     if model is not None:
@@ -118,7 +112,8 @@ def forecast(
             {
                 "backtest": scores,
                 "n_windows": n_windows,
-                "h": h,
+                "refit": refit,
+                "h": task.h,
                 "forecast": common.records(result),
                 "output": output,
                 "plot": plot,
@@ -128,7 +123,7 @@ def forecast(
         )
         return
     if scores:
-        print_scores(scores, n_windows, h)
+        print_scores(scores, n_windows, task.h, refit=refit)
         typer.echo("")
     common.print_table(result)
     written = [str(path) for path in targets.values() if path is not None]
@@ -136,40 +131,45 @@ def forecast(
         typer.echo(f"\nWritten: {', '.join(written)}")
 
 
-def make_forecaster(
-    h: int,
-    freq: str | None,
-    input_size: int | None,
-    level: str,
-    season_length: int | None,
-    epochs: int | None,
-    seed: int,
-) -> Any:
-    """Build a Forecaster from what options hold; None leaves its own default."""
-    levels = parse_level(level)
-    from longshort.tasks import Forecaster
-
-    options: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    return Forecaster(
-        h,
-        input_size,
-        freq=int(freq) if freq is not None and freq.isdecimal() else freq,
-        season_length=season_length,
-        level=levels,
-        seed=seed,
-        **options,
-    )
+def given(*paths: Path | None) -> list[Path]:
+    """Return those of `paths` that are not None."""
+    return [path for path in paths if path is not None]
 
 
-def parse_level(text: str) -> tuple[int | float, ...]:
-    """Read percents such as "80,95"."""
+@contextmanager
+def stopped_in_the_test() -> Iterator[None]:
+    """End with a sentence where Ctrl-C comes during the test: nothing is worth keeping yet."""
     try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(0 < number < 100 for number in numbers):
-        raise DataError(f"--level {text}: expected percents between 0 and 100, such as 80,95.")
-    return tuple(int(number) if number == int(number) else number for number in numbers)
+        yield
+    except KeyboardInterrupt:
+        typer.echo(
+            "interrupted in the test: nothing was written; --n-windows 0 leaves the test out",
+            err=True,
+        )
+        raise typer.Exit(common.INTERRUPTED) from None
+
+
+def score_test(
+    task: Any, tested: pd.DataFrame, series: SeriesSet, report: Path | None, name: str
+) -> dict[str, dict[str, float]]:
+    """Return the scores of a backtest, and write the page about it."""
+    from longshort.data._frequency import season_length_of
+    from longshort.tasks import write_report
+    from longshort.tasks._backtest import score
+
+    season = season_length_of(series.freq) if task.season_length is None else task.season_length
+    scores = score(tested, series, season, task.level)
+    if report is not None:
+        write_report(
+            report,
+            tested,
+            series,
+            scores=scores,
+            level=task.level,
+            season_length=season,
+            title=f"Forecast of {name}, {task.h} steps",
+        )
+    return scores
 
 
 def draw(history: SeriesSet, result: pd.DataFrame, path: Path) -> None:
@@ -182,7 +182,9 @@ def draw(history: SeriesSet, result: pd.DataFrame, path: Path) -> None:
     write_file(path, lambda file: figure.savefig(file, format=kind, dpi=150))
 
 
-def print_scores(scores: dict[str, dict[str, float]], n_windows: int, h: int) -> None:
+def print_scores(
+    scores: dict[str, dict[str, float]], n_windows: int, h: int, *, refit: bool = False
+) -> None:
     """Print the test as a table, best first by MASE, and how it was made."""
     mase = {name: row["mase"] for name, row in scores.items()}
     names = sorted(mase, key=lambda name: (mase[name] != mase[name], mase[name]))  # NaN last
@@ -194,8 +196,13 @@ def print_scores(scores: dict[str, dict[str, float]], n_windows: int, h: int) ->
         cells += [f"{row[key]:.0%}" if key in row else "-" for key in inside]
         rows.append([name, *cells, "best" if name == names[0] else ""])
     common.print_columns(rows)
+    unseen = (
+        "each by a model trained anew on what comes before it."
+        if refit
+        else "no value of which was seen in training."
+    )
     typer.echo(
-        f"Tested on the last {n_windows} windows of {h} steps, no value of which was seen in "
-        "training.\nMASE: mean error, as a multiple of that of repeating the last season before "
+        f"Tested on the last {n_windows} windows of {h} steps, {unseen}\n"
+        "MASE: mean error, as a multiple of that of repeating the last season before "
         "the window."
     )

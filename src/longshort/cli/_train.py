@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from longshort.cli import _common as common
-from longshort.cli._common import Data, Epochs, IdCol, Json, LabelCol, Seed, TargetCol, TimeCol
-from longshort.cli._forecast import (
-    Freq,
-    Horizon,
-    InputSize,
-    Level,
-    SeasonLength,
-    make_forecaster,
-)
+from longshort.cli._common import Data, Epochs, IdCol, Json, LabelCol, Seed, TimeCol
+from longshort.cli._forecast import given
+from longshort.cli._forecast_data import read_tables
+from longshort.cli._forecast_options import Exog, ModelOptions, TableOptions, make_forecaster
+from longshort.cli._groups import expanded
 
 Model = Annotated[Path, typer.Option(help="Save the model to this file.")]
 
@@ -25,30 +21,28 @@ train_app = typer.Typer(name="train", help="Train a model and save it to a file.
 
 @train_app.command("forecast")
 @common.guarded
+@expanded
 def train_forecast(
     data: Data,
-    h: Horizon,
     model: Model,
-    freq: Freq = None,
-    input_size: InputSize = None,
-    level: Level = "80,95",
-    season_length: SeasonLength = None,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    epochs: Epochs = None,
-    seed: Seed = 1,
+    model_options: ModelOptions,
+    table_options: TableOptions,
     as_json: Json = False,
 ) -> None:
     """Train a forecaster on a table with a column of times and one of values.
 
+    With --futr-exog, rows of each series behind its last known value are the steps to come and
+    left out; `predict` takes them.
+
     Example: `longshort train forecast sales.csv --h 28 --model sales.longshort`
     """
-    common.check_targets({"--model": model}, inputs=[data])
-    task = make_forecaster(h, freq, input_size, level, season_length, epochs, seed)
-    table = common.read_series(data, id_col, time_col, target_col)
+    common.check_targets({"--model": model}, inputs=[data, *given(table_options.static)])
+    task = make_forecaster(model_options)
+    tables = read_tables(data, table_options, Exog.of(task), ahead=False)
+    series = tables.check(task, ahead=False)
+    static = {} if tables.static is None else {"static_df": tables.static}
     with common.progress_bar("training") as progress:
-        task.fit(table, progress=progress)
+        task.fit(series, progress=progress, **static)
     _finish(task, model, as_json, min(task.losses_), "best validation loss")
 
 
@@ -79,13 +73,13 @@ def train_classify(
     from longshort.tasks import SequenceClassifier
     from longshort.tasks._json import encode
 
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
         "epochs": epochs,
         "seed": seed,
     }
-    task = SequenceClassifier(**{name: v for name, v in given.items() if v is not None})
+    task = SequenceClassifier(**{name: v for name, v in options.items() if v is not None})
     found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
     if found.y is None:
         raise DataError(f"{data}: has no labels to train on; add y (npz) or a column {label_col}.")
@@ -93,7 +87,7 @@ def train_classify(
         encode(list(dict.fromkeys(found.y)), where="labels")
     except TypeError as error:
         raise DataError(f"{data}: {error}.") from None
-    with common.progress_bar("training") as progress:
+    with common.progress_bar("training", loss_name="loss") as progress:
         task.fit(found.X, found.y, feature_names=found.features, progress=progress)
     if task.num_held_out_:
         _finish(task, model, as_json, min(task.history_), "best validation loss")

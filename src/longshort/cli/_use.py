@@ -9,8 +9,11 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Data, IdCol, Json, LabelCol, TargetCol, TimeCol
-from longshort.cli._forecast import print_scores
+from longshort.cli._common import Data, Json, LabelCol
+from longshort.cli._forecast import Futr, given, print_scores
+from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
+from longshort.cli._forecast_options import Exog, TableOptions
+from longshort.cli._groups import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,28 +25,38 @@ File = Annotated[Path, typer.Argument(help="A model that `train` or `forecast` s
 
 
 @common.guarded
+@expanded
 def predict(
     file: File,
     data: Data,
-    output: Annotated[Path | None, typer.Option(help="Write to this csv.")] = None,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
+    table_options: TableOptions,
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this file (csv, tsv, parquet, jsonl).")
+    ] = None,
+    futr: Futr = None,
     label_col: LabelCol = "label",
     as_json: Json = False,
 ) -> None:
     """Predict with a saved model; prints csv where there is no --output.
 
+    A forecaster with columns that are known ahead takes their values from --futr, or from the rows
+    of each series behind its last known value.
+
     Example: `longshort predict sales.longshort new.csv --output forecast.csv`
     """
-    common.check_targets({"--output": output}, inputs=[file, data])
+    static = table_options.static
+    common.check_targets({"--output": output}, inputs=[file, data, *given(futr, static)])
     from longshort.tasks import Forecaster, load
 
     task = load(file)
     if isinstance(task, Forecaster):
-        table = task.predict(common.read_series(data, id_col, time_col, target_col))
+        tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True, trained=True)
+        with tables.spoken():
+            table = task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
+        tables.tell()
     else:
-        table = _labels(task, data, id_col, time_col, label_col)
+        refuse_for_classifier(table_options, futr, file)
+        table = _labels(task, data, table_options, label_col)
     if output is not None:
         common.write_table(table, output)
     if as_json:
@@ -55,13 +68,12 @@ def predict(
 
 
 @common.guarded
+@expanded
 def evaluate(
     file: File,
     data: Data,
+    table_options: TableOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
     label_col: LabelCol = "label",
     as_json: Json = False,
 ) -> None:
@@ -78,10 +90,11 @@ def evaluate(
     task = load(file)
     scores: dict[str, Any]
     if isinstance(task, Forecaster):
-        table = common.read_series(data, id_col, time_col, target_col)
-        scores, fresh = _score_forecaster(task, table, n_windows)
+        tables = read_tables(data, table_options, Exog.of(task), ahead=False, trained=True)
+        scores, fresh = _score_forecaster(task, tables, n_windows)
     else:
-        found = read_sequences(data, id_col=id_col, time_col=time_col, label_col=label_col)
+        refuse_for_classifier(table_options, None, file)
+        found = read_sequences(data, **_columns(table_options, label_col))
         if found.y is None:
             raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
         scores, fresh = task.evaluate(_channels(task, found, data), found.y), False
@@ -96,11 +109,12 @@ def evaluate(
 
 
 def _score_forecaster(
-    task: Any, table: pd.DataFrame, n_windows: int
+    task: Any, tables: Tables, n_windows: int
 ) -> tuple[dict[str, dict[str, float]], bool]:
     """Return the scores and whether they are those of a fresh model."""
     epochs: list[int] = []
-    with common.progress_bar("training a fresh model") as bar:
+    static = {} if tables.static is None else {"static_df": tables.static}
+    with tables.spoken(), common.progress_bar("training a fresh model") as bar:
 
         def note(epoch: int, total: int, loss: float) -> None:
             epochs.append(epoch)
@@ -108,7 +122,8 @@ def _score_forecaster(
                 bar(epoch, total, loss)
 
         # It is called only where a model is trained.
-        scores = task.evaluate(table, n_windows=n_windows, progress=note)
+        scores = task.evaluate(tables.past, n_windows=n_windows, progress=note, **static)
+    tables.tell()
     return scores, bool(epochs)
 
 
@@ -129,14 +144,17 @@ def _channels(task: Any, found: SequenceSet, data: str) -> list[np.ndarray]:
     return [x[:, order] for x in found.X]
 
 
-def _labels(task: Any, data: str, id_col: str, time_col: str, label_col: str) -> pd.DataFrame:
+def _columns(options: TableOptions, label_col: str) -> dict[str, Any]:
+    return {"id_col": options.id_col, "time_col": options.time_col, "label_col": label_col}
+
+
+def _labels(task: Any, data: str, options: TableOptions, label_col: str) -> pd.DataFrame:
     """Return a row a sequence: its name, its label and the probability of each class."""
     import pandas as pd
 
     from longshort.data import read_sequences
 
-    columns = {"id_col": id_col, "time_col": time_col, "label_col": label_col}
-    found = read_sequences(data, **columns, labels=False)
+    found = read_sequences(data, **_columns(options, label_col), labels=False)
     probabilities = task.predict_proba(_channels(task, found, data))
     table = pd.DataFrame({"unique_id": found.ids})
     table["label"] = task.classes_[probabilities.argmax(axis=1)]

@@ -68,7 +68,8 @@ def data_warnings(data: Any, *, season_length: int = 1, h: int = 1) -> list[Data
     >>> data_warnings([3.0] * 30)[0].text
     "Series 'series' is constant: every y is 3."
     """
-    series = check_series(data)
+    # Series that were checked may have no y at all, which is worth a warning, not an error.
+    series = data if isinstance(data, SeriesSet) else check_series(data, allow_missing=True)
     found = [
         *_per_series(series, season_length, h),
         *_duplicates(series),

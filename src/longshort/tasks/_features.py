@@ -72,9 +72,10 @@ class Features:
             futr: For each series its future covariates of these steps, (h, F).
             h: Steps.
         """
+        if not self.calendar:
+            return [(steps - self.futr_mean) / self.futr_spread for steps in futr]
         times = [series.future(i, h) for i in range(len(series))]
-        values = [np.zeros(h)] * len(series)
-        names = series.futr_exog_list
+        values, names = [np.zeros(h)] * len(series), series.futr_exog_list
         return self.ahead(SeriesSet(series.ids, values, times, series.freq, futr, [], names))
 
     def counts(self, series: SeriesSet) -> tuple[int, int]:

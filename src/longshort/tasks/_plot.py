@@ -92,7 +92,7 @@ def plot_forecast(
             "plot_forecast: the backtest holds several forecasts for one time; pass one window: "
             "table[table['cutoff'] == table['cutoff'].max()]."
         )
-    series = check_series(history, freq=freq)
+    series = check_series(history, freq=freq, allow_missing=True)
     where = {name: i for i, name in enumerate(series.ids)}
     ids = list(dict.fromkeys(forecast["unique_id"]))
     unknown = [name for name in ids if name not in where]

@@ -102,7 +102,7 @@ def report_html(
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page that `write_report` writes; the arguments are the same."""
-    series = check_series(history)
+    series = check_series(history, allow_missing=True)
     _check(table, series, scores, level)
     models = [name for name in models_of(table) if name in scores]
     scores = {name: scores[name] for name in models}

@@ -99,7 +99,10 @@ class SegmentDecoder(keras.layers.Layer):
         self.seed, self._start = seed, start
         seeds = _seeds(seed)
         self._place_seed = next(seeds)
-        self.known = keras.layers.Dense(net.units, kernel_initializer=_glorot(seeds))
+        glorot = _glorot(seeds)
+        # A layer that is never built makes Keras trace the model anew in each `predict_on_batch`.
+        if net.future_channels:
+            self.known = keras.layers.Dense(net.units, kernel_initializer=glorot)
         self.lstm = _lstm(net.units, seeds)
         self.dropout = keras.layers.Dropout(net.dropout, seed=next(seeds))
         outputs = net.segment * net.outputs
