@@ -307,3 +307,24 @@ def test_ctrl_c_in_the_test_writes_nothing(
 def test_refit_is_said(shops: Path) -> None:
     result = run("forecast", shops / "sales.csv", *QUICK, *NAMES, "--refit", "--n-windows", 2)
     assert "windows of 3 steps, each by a model trained anew on what comes before" in result.stdout
+
+
+def test_search_sees_what_comes_before_the_test(shops: Path, monkeypatch, tmp_path: Path) -> None:
+    seen: dict[str, Any] = {}
+
+    def auto(h: int, series: Any, **options: Any) -> Any:
+        seen.update(options, h=h, lengths=[len(y) for y in series.values])
+        found = Forecaster(h, input_size=8, level=(80,), units=5, epochs=1, seed=options["seed"])
+        found.trials_ = pd.DataFrame({"number": [0, 1]})
+        return found
+
+    monkeypatch.setattr(Forecaster, "auto", staticmethod(auto))
+    command = ("forecast", shops / "sales.csv", *QUICK[:6], "--level", 80, *NAMES)
+    kept = tmp_path / "search.db"
+    result = run(*command, "--n-windows", 2, "--tune", 9, "--tune-file", kept, "--json")
+    assert json.loads(result.stdout)["tuned"] == "Tried 2 settings; best: units 5."
+    assert seen["h"] == H and seen["lengths"] == [STEPS - 2 * H] * 2
+    assert seen["time_budget"] == 9 and seen["storage"] == kept and seen["seed"] == 1
+    assert seen["input_size"] == 8 and seen["epochs"] == 1 and "units" not in seen
+    assert "--tune SECONDS" in refused(*command, "--tune-file", kept)
+    assert "distribution must be one of" in refused(*command, "--distribution", "Gauss")

@@ -40,6 +40,14 @@ def forecast(
     refit: Annotated[
         bool, typer.Option("--refit", help="Train anew before each window of the test.")
     ] = False,
+    tune: Annotated[
+        float | None,
+        typer.Option(help="Search better settings for so many seconds, before the test."),
+    ] = None,
+    tune_file: Annotated[
+        Path | None,
+        typer.Option(help="Keep the search in this file, and go on with it where it exists."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Write the forecast to this file (csv, tsv, parquet, jsonl)."),
@@ -79,11 +87,16 @@ def forecast(
         )
     if refit and not n_windows:
         raise DataError("--refit: is about the test, but --n-windows 0 leaves it out; drop one.")
+    if tune_file is not None and tune is None:
+        raise DataError("--tune-file: is about a search; say how long: --tune SECONDS.")
     task = make_forecaster(model_options)
     tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True)
     series = tables.check(task, ahead=True)
     static = {} if tables.static is None else {"static_df": tables.static}
 
+    tried = ""
+    if tune is not None:
+        task, tried = tuned(task, series, n_windows, tune, tune_file, static)
     # The test first: it is what finds out that the data are too short.
     scores: dict[str, dict[str, float]] = {}
     if n_windows:
@@ -113,6 +126,7 @@ def forecast(
                 "backtest": scores,
                 "n_windows": n_windows,
                 "refit": refit,
+                "tuned": tried,
                 "h": task.h,
                 "forecast": common.records(result),
                 "output": output,
@@ -122,6 +136,8 @@ def forecast(
             }
         )
         return
+    if tried:
+        typer.echo(f"{tried}\n")
     if scores:
         print_scores(scores, n_windows, task.h, refit=refit)
         typer.echo("")
@@ -134,6 +150,35 @@ def forecast(
 def given(*paths: Path | None) -> list[Path]:
     """Return those of `paths` that are not None."""
     return [path for path in paths if path is not None]
+
+
+def tuned(
+    task: Any,
+    series: SeriesSet,
+    n_windows: int,
+    seconds: float,
+    file: Path | None,
+    static: dict[str, Any],
+) -> tuple[Any, str]:
+    """Return a forecaster with the best settings found on what comes before the test, and a line.
+
+    What the user has set is not searched.
+    """
+    from longshort.tasks import Forecaster
+    from longshort.tasks._backtest import cutoffs
+
+    if n_windows:
+        series = series.head(cutoffs(series, task.h, n_windows, task.h)[:, 0].tolist())
+    usual = Forecaster(task.h).get_params()
+    own = {n: v for n, v in task.get_params().items() if v != usual[n] and n not in ("h", "seed")}
+    given_seed = {"seed": task.seed, "storage": file, "time_budget": seconds}
+    found = Forecaster.auto(task.h, series, **given_seed, **static, **own)
+    best = Forecaster(**found.get_params())
+    changed = {n: v for n, v in best.get_params().items() if v != usual[n] and n not in own}
+    changed.pop("seed", None)
+    settings = ", ".join(f"{n} {v:.3g}" if isinstance(v, float) else f"{n} {v}"
+                         for n, v in changed.items())  # fmt: skip
+    return best, f"Tried {len(found.trials_)} settings; best: {settings or 'the defaults'}."
 
 
 @contextmanager

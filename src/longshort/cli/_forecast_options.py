@@ -63,6 +63,10 @@ class ModelOptions:
         bool,
         typer.Option("--recursive", help="Forecast step by step instead of all steps at once."),
     ] = False
+    distribution: Annotated[
+        str | None,
+        typer.Option(help="Normal, StudentT or NegativeBinomial (counts). Default: quantiles."),
+    ] = None
     units: Annotated[
         int | None, typer.Option(help="Size of each LSTM. Default: by the data.", min=1)
     ] = None
@@ -119,7 +123,7 @@ def make_forecaster(options: ModelOptions) -> Any:
     check_exog_lists(**{"--futr-exog": futr, "--hist-exog": hist, "--stat-exog": stat})
     given: dict[str, Any] = {
         name: value
-        for name in ("units", "dropout", "learning_rate", "num_members", "epochs")
+        for name in ("distribution", "units", "dropout", "learning_rate", "num_members", "epochs")
         if (value := getattr(options, name)) is not None
     }
     freq = options.freq
