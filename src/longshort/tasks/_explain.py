@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from longshort._errors import DataError
 from longshort.data._calendar import calendar_names
-from longshort.data._covariates import check_future
 from longshort.data._series import SeriesSet
 from longshort.tasks._base import check_whole, is_a
 from longshort.tasks._features import carried_forward
-from longshort.tasks._panel import Context, contexts_at
+from longshort.tasks._panel import Context
 
 if TYPE_CHECKING:
     from longshort.tasks._forecaster import Forecaster
@@ -108,7 +107,7 @@ def _explain(
     """Return what `Forecaster.explain` does, which says what the arguments are."""
     model._check_fitted("explain a forecast")
     sizes = _check(model, step, groups)
-    series, context = _situation(model, data, futr_df, static_df)
+    series, context = model._situation(data, futr_df, static_df)
     hidden = _all_of(model, series, context, sizes)
     neutral = model.static_.mean(axis=0)  # 0 for numbers; the share of each text in training
 
@@ -317,25 +316,6 @@ def _check(model: Forecaster, step: int | None, groups: int | None) -> list[int]
     if faults:
         raise DataError(f"explain: {'; '.join(faults)}.")
     return group_sizes(length, model.forecast_model_.net.segment, groups)
-
-
-def _situation(
-    model: Forecaster, data: Any, futr_df: Any, static_df: Any
-) -> tuple[SeriesSet, Context]:
-    """Return the series and what their forecast goes by, as `predict` takes them."""
-    if data is None:
-        if static_df is not None:
-            raise DataError("static_df: the training data have theirs; pass it with data.")
-        series, static = model.tail_, model.static_
-    else:
-        series = model._check_series(data, model.freq_, model.input_size_)
-        static = model._static(series, static_df)
-    futr = check_future(series, futr_df, model.h)
-    coming = model.features_.coming(series, futr, model.h)
-    cuts = np.array([[len(y)] for y in series.values])
-    panel = model._panel(series, static)
-    context = contexts_at(panel, series.ids, cuts, model.input_size_, model.h, coming, model.log_)
-    return series, context
 
 
 def _table(ids: list[str | int], hidden: list[_Hidden], effects: Array) -> pd.DataFrame:

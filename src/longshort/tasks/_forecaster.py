@@ -24,7 +24,7 @@ from longshort.tasks._heads import Head, head_of
 from longshort.tasks._linear_path import choose_path, window_choices
 from longshort.tasks._members import KINDS
 from longshort.tasks._net_training import MANY_WINDOWS, TrainPlan, default_val_size
-from longshort.tasks._panel import Panel, check_complete, check_counts, contexts_at
+from longshort.tasks._panel import Context, Panel, check_complete, check_counts, contexts_at
 from longshort.tasks._quantiles import quantiles_of
 from longshort.tasks._rolling import Rolling
 from longshort.tasks._segment_net import NetShape, segment_length
@@ -204,18 +204,9 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         """
         self._check_fitted("predict")
         levels = self._check_level(level)
-        if data is None:
-            if static_df is not None:
-                raise DataError("static_df: the training data have theirs; pass it with data.")
-            series, static = self.tail_, self.static_
-        else:
-            series = self._check_series(data, self.freq_, self.input_size_)
-            static = self._static(series, static_df)
-        futr = check_future(series, futr_df, self.h)
+        series, context = self._situation(data, futr_df, static_df)
         ends = np.array([len(y) for y in series.values])
-        coming = self.features_.coming(series, futr, self.h)
-        forecasts = self._forecasts(self._panel(series, static), series.ids, ends[:, None], coming)
-        columns = self._columns(forecasts[:, 0], levels)
+        columns = self._columns(self.forecast_model_.forecast(context), levels)
         return bt.forecast_frame(series, ends, columns, backtest=False)
 
     # -- training ---------------------------------------------------------------------------
@@ -323,18 +314,24 @@ class Forecaster(Tuned, Explained, Rolling, Task):
             check_complete(series)
         return Panel.of(series, self.features_, static)
 
-    def _forecasts(
-        self,
-        panel: Panel,
-        ids: list[str | int],
-        cuts: NDArray[np.intp],
-        coming: list[Array] | None = None,
-    ) -> Array:
-        """Return the quantiles (S, W, H, Q) after W cutoffs of each series, all in one pass.
+    def _situation(self, data: Any, futr_df: Any, static_df: Any) -> tuple[SeriesSet, Context]:
+        """Return the series and what a forecast behind their ends goes by; as for `predict`."""
+        if data is None:
+            if static_df is not None:
+                raise DataError("static_df: the training data have theirs; pass it with data.")
+            series, static = self.tail_, self.static_
+        else:
+            series = self._check_series(data, self.freq_, self.input_size_)
+            static = self._static(series, static_df)
+        coming = self.features_.coming(series, check_future(series, futr_df, self.h), self.h)
+        ends = np.array([[len(y)] for y in series.values])
+        panel = self._panel(series, static)
+        context = contexts_at(panel, series.ids, ends, self.input_size_, self.h, coming, self.log_)
+        return series, context
 
-        `coming` is what is known ahead of the steps behind the ends of the series.
-        """
-        context = contexts_at(panel, ids, cuts, self.input_size_, self.h, coming, self.log_)
+    def _forecasts(self, panel: Panel, ids: list[str | int], cuts: NDArray[np.intp]) -> Array:
+        """Return the quantiles (S, W, H, Q) after W cutoffs of each series, all in one pass."""
+        context = contexts_at(panel, ids, cuts, self.input_size_, self.h, None, self.log_)
         forecasts = self.forecast_model_.forecast(context)
         return forecasts.reshape(*cuts.shape, *forecasts.shape[1:])
 
