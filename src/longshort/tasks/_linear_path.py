@@ -28,6 +28,7 @@ MAX_FIT_WINDOWS = 20_000  # for one fit while choosing: 0.2 s at 336 steps
 MAX_SCORE_WINDOWS = 2_000
 MAX_INPUT_SIZE = 720
 RIDGES = (1e-3, 1e-2, 1e-1)
+SLACK = 0.05  # of the score, to look back longer where the network has the data to use it
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,26 @@ def choose_path(
     input_sizes: Sequence[int],
     logs: Sequence[bool],
     seed: int,
+    slack: float = 0.0,
 ) -> PathChoice:
     """Return the best of all combinations by rolling forecasts over the ends of `series`.
+
+    Of the input sizes whose best score is at most `1 + slack` times the best of all, it is the
+    longest.
 
     Fold j forecasts from cutoffs in the j-th last stretch of h steps, or of a twentieth of the
     shortest series if that is longer, with a map fitted on targets before that stretch. `series`
     must hold nothing that the forecaster is tested on.
     """
     scales = np.array([seasonal_scale(y, season_length) or 1.0 for y in series])
-    best = PathChoice(input_sizes[0], logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
+    none = np.zeros((0, h))
+    choices: list[PathChoice] = []
     folds = _folds(series, max(input_sizes), h, np.random.default_rng(seed))
     for length in input_sizes:
+        best = PathChoice(length, logs[0], RIDGES[0], float("inf"), none)
         parts = [fold.windows(series, length, h) for fold in folds]
         for log, ridge in product(logs, RIDGES):
-            errors, residuals = [np.zeros(0)], [best.residuals[:0]]
+            errors, residuals = [np.zeros(0)], [none]
             for fold, (fit, score) in zip(folds, parts, strict=True):
                 path = fit_path(fit, ridge, log, np.random.default_rng(seed))
                 x, y = score.gather(fold.scored)
@@ -82,7 +89,11 @@ def choose_path(
             mean = float(np.concatenate(errors).mean()) if folds else float("inf")
             if mean < best.score:
                 best = PathChoice(length, log, ridge, mean, np.concatenate(residuals))
-    return best
+        choices.append(best)
+    bound = (1.0 + slack) * min(choice.score for choice in choices)
+    if not folds:
+        return choices[0]
+    return max((c for c in choices if c.score <= bound), key=lambda c: c.input_size)
 
 
 def fit_path(windows: Windows, ridge: float, log: bool, rng: np.random.Generator) -> NLinear:
