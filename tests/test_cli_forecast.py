@@ -157,7 +157,10 @@ def test_options_and_columns_that_do_not_fit(shops: Path, tmp_path: Path) -> Non
     assert "is the column of --target-col" in refused(*command, "--hist-exog", "sold")
     assert "dropout must be" in refused(*command, "--dropout", 2)
     assert "learning_rate must be" in refused(*command, "--learning-rate", -1)
-    assert "--refit: is about the test" in refused(*command, "--refit", "--n-windows", 0)
+    for name in ("--refit", "--conformal"):
+        assert f"{name}: needs the test" in refused(*command, name, "--n-windows", 0)
+    kept = refused(*command, "--conformal", "--model", shops / "x.longshort")
+    assert "intervals of the network" in kept
     futr = (*command, "--futr-exog", "promo", "--futr")
     assert "there is no file" in refused(*futr, tmp_path / "none.csv")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
@@ -302,6 +305,17 @@ def test_ctrl_c_in_the_test_writes_nothing(
         "interrupted in the test: nothing was written; --n-windows 0 leaves the test out\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_conformal_intervals(shops: Path) -> None:
+    """All windows of a series have the same width at a step, that of an error of the test."""
+    command = ("forecast", shops / "sales.csv", *QUICK, *NAMES, "--json", "--n-windows", 3)
+    own, other = (json.loads(run(*command, *more).stdout) for more in ((), ("--conformal",)))
+    assert own["backtest"] == other["backtest"]
+    for a, b in zip(own["forecast"], other["forecast"], strict=True):
+        assert a["LSTM"] == b["LSTM"] and a["LSTM-lo-80"] != b["LSTM-lo-80"]
+        width = [b["LSTM-hi-80"] - b["LSTM"], b["LSTM"] - b["LSTM-lo-80"]]
+        assert width[0] == pytest.approx(width[1]) and width[0] > 0
 
 
 def test_refit_is_said(shops: Path) -> None:

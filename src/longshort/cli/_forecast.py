@@ -40,6 +40,10 @@ def forecast(
     refit: Annotated[
         bool, typer.Option("--refit", help="Train anew before each window of the test.")
     ] = False,
+    conformal: Annotated[
+        bool,
+        typer.Option("--conformal", help="Intervals by the errors of the test's windows."),
+    ] = False,
     tune: Annotated[
         float | None,
         typer.Option(help="Search better settings for so many seconds, before the test."),
@@ -85,10 +89,18 @@ def forecast(
             f"--report {report}: is about the test, but --n-windows 0 leaves it out; use "
             "--n-windows 1 or more."
         )
-    if refit and not n_windows:
-        raise DataError("--refit: is about the test, but --n-windows 0 leaves it out; drop one.")
+    for name, wanted in (("--refit", refit), ("--conformal", conformal)):
+        if wanted and not n_windows:
+            raise DataError(f"{name}: needs the test, but --n-windows 0 leaves it out; drop one.")
+    if conformal and model is not None:
+        raise DataError(
+            f"--model {model}: would keep the intervals of the network, not those of --conformal; "
+            "drop one."
+        )
     if tune_file is not None and tune is None:
         raise DataError("--tune-file: is about a search; say how long: --tune SECONDS.")
+    from longshort.tasks import conformal_intervals
+
     task = make_forecaster(model_options)
     tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True)
     series = tables.check(task, ahead=True)
@@ -111,6 +123,8 @@ def forecast(
         task.fit(series, progress=progress, **static)
     with tables.spoken():
         result = task.predict(futr_df=tables.futr)
+        if conformal:
+            result = conformal_intervals(result, tested, task.level)
 
     # The model first: it took longest to make.
     if model is not None:

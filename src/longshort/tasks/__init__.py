@@ -1,6 +1,7 @@
 """The jobs that people use LSTMs for."""
 
 from longshort.tasks._base import Task
+from longshort.tasks._conformal import conformal_intervals
 from longshort.tasks._explain_plot import plot_explanation
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
@@ -13,6 +14,7 @@ __all__ = [
     "Forecaster",
     "SequenceClassifier",
     "Task",
+    "conformal_intervals",
     "load",
     "plot_by_horizon",
     "plot_explanation",
