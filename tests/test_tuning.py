@@ -23,7 +23,7 @@ def optuna():
 
 @pytest.fixture
 def stub(optuna, monkeypatch):
-    """Trials of 8 epochs of a second each, whose loss is the distance of the dropout (None: 0) from 0.4."""
+    """Trials of 8 epochs of a second each; the loss: how far the dropout (None: 0) is from 0.4."""
 
     class Stub:
         now, losses, models = 0.0, None, []
