@@ -150,7 +150,15 @@ def etth1(given: argparse.Namespace) -> Rows:
     rows: Rows = []
     for h in given.horizons:
         start = time.perf_counter()
-        model = Forecaster(h, season_length=24, val_size=last - first, seed=given.seeds[0])
+        # Dropout and epochs by the error of h 96 on the validation months, trained on the 12 before.
+        model = Forecaster(
+            h,
+            season_length=24,
+            val_size=last - first,
+            dropout=0.5,
+            epochs=6,
+            seed=given.seeds[0],
+        )
         model.fit(series.head([last] * len(series)), progress=said)
         seconds = time.perf_counter() - start
         panel = model._panel(series, model.static_)

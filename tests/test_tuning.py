@@ -23,13 +23,13 @@ def optuna():
 
 @pytest.fixture
 def stub(optuna, monkeypatch):
-    """Trials of 8 epochs of a second each; the loss: how far the dropout (None: 0) is from 0.4."""
+    """Trials of 8 epochs of a second each, whose loss is the distance of the dropout from 0.4."""
 
     class Stub:
         now, losses, models = 0.0, None, []
 
         def loss(self, model):
-            return abs((model.dropout or 0.0) - 0.4)
+            return abs(model.dropout - 0.4)
 
     stub = Stub()
     stub.models = []
@@ -59,7 +59,7 @@ def test_a_search_and_its_forecaster(optuna, capfd):
     searched = ["num_layers", "dropout", "learning_rate", "season_length"]
     assert trials.columns.tolist() == columns + searched
     assert trials["number"].tolist() == [0, 1] and (trials["seconds"] > 0).all()
-    assert trials.loc[0, searched].tolist() == [1, None, 2e-3, None]
+    assert trials.loc[0, searched].tolist() == [1, 0.2, 2e-3, None]
     best = trials.loc[trials["value"].idxmin()]
     assert {name: getattr(model, name) for name in searched} == best[searched].to_dict()
     assert len(model.predict()) == 2 and (model.units, model.input_size) == (2, 4)
@@ -82,12 +82,12 @@ def test_the_budget_ends_the_search_and_the_trial(stub):
 
 
 def test_the_best_is_never_worse_than_the_defaults(stub):
-    stub.loss = lambda model: 0.1 if model.dropout is None else 1.0
+    stub.loss = lambda model: 0.1 if model.dropout == 0.2 else 1.0
     model = Forecaster.auto(2, Y, n_trials=3, seed=4)
     assert model.get_params() == Forecaster(2, seed=4).get_params()
-    stub.loss = lambda model: abs((model.dropout or 0.0) - 0.4)
+    stub.loss = lambda model: abs(model.dropout - 0.4)
     model = Forecaster.auto(2, Y, n_trials=12)
-    assert abs((model.dropout or 0.0) - 0.4) == model.trials_["value"].min() < 0.2
+    assert abs(model.dropout - 0.4) == model.trials_["value"].min() < 0.2
 
 
 def test_hopeless_trials_are_given_up(stub):
@@ -103,9 +103,9 @@ def test_a_second_call_goes_on(stub, tmp_path):
     second = Forecaster.auto(2, Y, n_trials=2, storage=file).trials_
     pd.testing.assert_frame_equal(second.head(2), first)
     assert second["number"].tolist() == [0, 1, 2, 3]
-    assert second["learning_rate"].nunique() == 4  # neither the defaults nor a draw comes twice
+    assert second["dropout"].nunique() == 4  # neither the defaults nor a draw comes twice
     other = Forecaster.auto(2, Y + 1, n_trials=1, storage=str(file)).trials_
-    assert len(other) == 1 and other["learning_rate"].tolist() == [2e-3]
+    assert len(other) == 1 and other["dropout"].tolist() == [0.2]
     (tmp_path / "text.db").write_text("no database " * 100)
     with pytest.raises(DataError, match="text.db' cannot be used as the file of a study"):
         Forecaster.auto(2, Y, n_trials=1, storage=tmp_path / "text.db")
@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_the_best_so_far(stub):
     def loss(model):
         if len(stub.models) == 3:
             raise KeyboardInterrupt
-        return abs((model.dropout or 0.0) - 0.4)
+        return abs(model.dropout - 0.4)
 
     stub.loss = loss
     with pytest.warns(UserWarning, match="the search was interrupted"):

@@ -77,8 +77,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         level: Central prediction intervals in percent.
         units: Units of each LSTM layer; None: 128 for 10,000 windows and more, else 32.
         num_layers: LSTM layers.
-        dropout: Share of features dropped before the head, 0 to below 1; None: 0.5 for 10,000
-            windows and more, else 0.2.
+        dropout: Share of features dropped before the head, 0 to below 1.
         num_members: Networks of each of the two kinds, from different weights and averaged.
         learning_rate: Of Adam at its highest; it rises at first and then falls to 0.
         epochs: Most passes over the training windows (a pass is 200 batches at most); None: as
@@ -121,7 +120,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         level: Sequence[int | float] = (80, 95),
         units: int | None = None,
         num_layers: int = 1,
-        dropout: float | None = None,
+        dropout: float = 0.2,
         num_members: int = 1,
         learning_rate: float = 2e-3,
         epochs: int | None = None,
@@ -266,10 +265,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
             learning_rate=self.learning_rate,
             seed=self.seed,
         )
-        many = len(training) >= MANY_WINDOWS
-        units = self.units or (128 if many else 32)
-        dropout = (0.5 if many else 0.2) if self.dropout is None else self.dropout
-        net = self._shape(length, season, units, dropout, features.counts(series), static.shape[1])
+        units = self.units or (128 if len(training) >= MANY_WINDOWS else 32)
+        net = self._shape(length, season, units, features.counts(series), static.shape[1])
         model = ForecastModel(net, h, self._head(), log=choice.log, missing=features.missing)
         model.fit(training, held, choice, plan, progress, keep_best=keep_best)
         if self.recursive:
@@ -285,13 +282,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         self.forecast_model_, self.model_ = model, model.model
 
     def _shape(
-        self,
-        input_size: int,
-        season: int,
-        units: int,
-        dropout: float,
-        columns: tuple[int, int],
-        static: int,
+        self, input_size: int, season: int, units: int, columns: tuple[int, int], static: int
     ) -> NetShape:
         return NetShape(
             input_size,
@@ -300,7 +291,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
             outputs=self._head().outputs,
             units=units,
             num_layers=self.num_layers,
-            dropout=dropout,
+            dropout=self.dropout,
             num_members=len(KINDS) * self.num_members,
             channels=1 + columns[0],
             future_channels=columns[1],
@@ -434,7 +425,6 @@ class Forecaster(Tuned, Explained, Rolling, Task):
             self.input_size_,
             self.season_length_,
             self.units_,
-            0.0,  # only training drops
             self.features_.counts(self.tail_),
             self.static_.shape[1],
         )

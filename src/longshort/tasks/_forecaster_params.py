@@ -54,8 +54,7 @@ def check_params(params: dict[str, Any]) -> None:
         if name == "val_size" and is_a(Integral, params["h"]):
             least = max(int(params["h"]), 1)
         faults += check_whole(name, value, least, most)
-    if params["dropout"] is not None:
-        faults += check_share("dropout", params["dropout"])
+    faults += check_share("dropout", params["dropout"])
     faults += check_rate("learning_rate", params["learning_rate"])
     level = params["level"]
     numbers = list(level) if isinstance(level, Sequence) else []

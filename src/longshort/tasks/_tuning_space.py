@@ -19,7 +19,6 @@ from longshort.tasks._linear_path import default_input_sizes
 Space = dict[str, list[Any] | tuple[float, float, bool]]
 
 UNITS = (16, 32, 64, 128)
-DROPOUTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.65)
 SEASONS = (4, 7, 12, 24)  # to try where ds counts and says nothing
 MOST_WINDOWS = 10
 
@@ -47,7 +46,7 @@ def search_space(series: SeriesSet, h: int, n_windows: int, fixed: dict[str, Any
         "input_size": [None, *sizes],
         "units": [None, *UNITS],
         "num_layers": [1, 2],
-        "dropout": [None, *DROPOUTS],
+        "dropout": (0.0, 0.6, False),
         "learning_rate": (2e-4, 2e-2, True),
         "calendar": [False, True] if calendar_names(series.freq) else [False],
         "season_length": [None, *_seasons(series.freq, shortest)],
