@@ -150,7 +150,7 @@ def etth1(given: argparse.Namespace) -> Rows:
     rows: Rows = []
     for h in given.horizons:
         start = time.perf_counter()
-        # Dropout and epochs by the error of h 96 on the validation months, trained on the 12 before.
+        # Dropout and epochs by the error of h 96 on the validation months.
         model = Forecaster(
             h,
             season_length=24,
