@@ -1,4 +1,4 @@
-"""Tables, series and windows: from files and frames to what a network is fed with."""
+"""Tables, series, texts and windows: from files to what a network is fed with."""
 
 from longshort.data._frames import check_series
 from longshort.data._sequences import (
@@ -11,12 +11,14 @@ from longshort.data._sequences import (
 from longshort.data._series import SeriesSet
 from longshort.data._sets import load_dataset
 from longshort.data._tables import read_table
+from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
 __all__ = [
     "SequenceSet",
     "SeriesSet",
     "Standardizer",
+    "Vocabulary",
     "check_sequences",
     "check_series",
     "load_dataset",
