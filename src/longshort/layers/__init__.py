@@ -6,6 +6,7 @@ from keras.layers import Dense
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
+from longshort.layers._dropout import EmbeddingDropout
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
 from longshort.layers._mlstm import MLSTM
@@ -17,6 +18,7 @@ __all__ = [
     "LSTM",
     "Bidirectional",
     "Dense",
+    "EmbeddingDropout",
     "LSTMCell",
     "MLSTM",
     "SLSTM",
