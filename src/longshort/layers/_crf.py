@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +23,16 @@ from longshort.ops._crf import (
 )
 
 Tensor = Any
+
+
+class _Loaded(threading.local):
+    """The layers that this thread has loaded, by key, for the losses that are loaded after them."""
+
+    def __init__(self) -> None:
+        self.layers: weakref.WeakValueDictionary[str, CRF] = weakref.WeakValueDictionary()
+
+
+_loaded = _Loaded()
 
 
 @keras.saving.register_keras_serializable("longshort")
@@ -90,6 +103,7 @@ class CRF(keras.layers.Layer):
         self.constrain_training = constrain_training
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True
+        self._key = secrets.token_hex(8)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Create start, transitions and end."""
@@ -224,6 +238,16 @@ class CRF(keras.layers.Layer):
             parts.append(value)
         return ChainScores(*parts)
 
+    def get_build_config(self) -> dict[str, Any]:
+        """Return the shape of the inputs, and what a saved loss finds the layer by."""
+        return {"input_shape": (None, None, self.num_tags), "key": self._key}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Undo `get_build_config`."""
+        self._key = str(config["key"])
+        _loaded.layers[self._key] = self
+        self.build(config["input_shape"])
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of the constructor."""
 
@@ -264,17 +288,22 @@ class CRFLoss(keras.losses.Loss):
         return -self.get_layer().log_likelihood(y_pred, tags, tags >= 0)
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments; Keras' files know that the layer is the model's own."""
+        """Return what `from_config` finds the layer by: its model is loaded before the loss."""
         return {
             "name": self.name,
             "reduction": self.reduction,
-            "layer": keras.saving.serialize_keras_object(self.get_layer()),
+            "key": self.get_layer()._key,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CRFLoss:
-        """Undo `get_config`."""
-        layer = keras.saving.deserialize_keras_object(config.pop("layer"))
+        """Undo `get_config`, in a thread that has loaded the layer."""
+        layer = _loaded.layers.get(config.pop("key"))
+        if layer is None:
+            raise DataError(
+                "CRFLoss: the CRF layer that it belongs to was not loaded before it; load the "
+                "model with compile=False, and compile it with loss=crf.loss."
+            )
         return cls(layer, **config)
 
 
