@@ -1,5 +1,6 @@
-"""Tables, series and windows: from files and frames to what a network is fed with."""
+"""Tables, series, texts and windows: from files to what a network is fed with."""
 
+from longshort.data._conll import TaggedSet, read_conll, read_conllu
 from longshort.data._frames import check_series
 from longshort.data._sequences import (
     SequenceSet,
@@ -11,17 +12,25 @@ from longshort.data._sequences import (
 from longshort.data._series import SeriesSet
 from longshort.data._sets import load_dataset
 from longshort.data._tables import read_table
+from longshort.data._text_files import TextSet, read_texts
+from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
 __all__ = [
     "SequenceSet",
     "SeriesSet",
     "Standardizer",
+    "TaggedSet",
+    "TextSet",
+    "Vocabulary",
     "check_sequences",
     "check_series",
     "load_dataset",
     "pad_sequences",
+    "read_conll",
+    "read_conllu",
     "read_sequences",
     "read_table",
+    "read_texts",
     "wide_to_long",
 ]
