@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import app
+from longshort.tasks import Tagger
 from longshort.tasks._net_training import TrainPlan
 
 ROOT = Path(__file__).parent.parent
@@ -94,3 +95,29 @@ def test_forecasting_page(tmp_path, monkeypatch):
     assert commands == ["forecast", "train", "predict"]
     written = {path.name for path in tmp_path.iterdir()}
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written
+
+
+def test_tagging_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    fit = Tagger.fit
+
+    def quick(self, *args, **given):
+        self.epochs = 1
+        return fit(self, *args, **given)
+
+    monkeypatch.setattr(Tagger, "fit", quick)
+    page = (ROOT / "docs" / "tagging.md").read_text()
+    names, commands = {}, []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
+        if language == "python":
+            exec(block, names)
+            continue
+        for line in block.splitlines():
+            program, *words = shlex.split(line)
+            assert program == "longshort"
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+            commands.append(words[0])
+    assert commands == ["train", "evaluate", "predict"]
+    assert (tmp_path / "tagged.txt").read_text().startswith("Maria\t")

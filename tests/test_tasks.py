@@ -15,7 +15,7 @@ import pytest
 
 from longshort import tasks
 from longshort._errors import NotFittedError
-from longshort.tasks import Forecaster, SequenceClassifier, Task, load
+from longshort.tasks import Forecaster, SequenceClassifier, Tagger, Task, load
 
 
 def some_series() -> pd.DataFrame:
@@ -31,6 +31,12 @@ def some_sequences() -> tuple[list[np.ndarray], list[str]]:
     return X, [("low", "mid", "high")[i % 3] for i in range(30)]
 
 
+def some_sentences() -> tuple[list[list[str]], list[list[str]]]:
+    words = [["Ann", "saw", "Rome"], ["they", "left", "."], ["Rome", "saw", "them", "."]] * 8
+    kinds = {"Ann": "B-PER", "Rome": "B-LOC"}
+    return words, [[kinds.get(word, "O") for word in row] for row in words]
+
+
 @dataclass
 class Case:
     make: Callable[..., Task]
@@ -39,6 +45,7 @@ class Case:
 
 
 X, Y = some_sequences()
+WORDS, TAGS = some_sentences()
 CASES = {
     "Forecaster": Case(
         lambda **more: Forecaster(3, 8, units=4, epochs=2, season_length=4, **more),
@@ -47,6 +54,11 @@ CASES = {
     ),
     "SequenceClassifier": Case(
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)
+    ),
+    "Tagger": Case(
+        lambda **more: Tagger(4, char_units=2, epochs=2, batch_size=8, **more),
+        (WORDS, TAGS),
+        (WORDS,),
     ),
 }
 
@@ -69,6 +81,8 @@ def pair(request: pytest.FixtureRequest, fitted: dict[str, Task]) -> tuple[Task,
 def values(prediction: Any) -> np.ndarray:
     if isinstance(prediction, pd.DataFrame):
         prediction = prediction.select_dtypes("number").to_numpy()
+    if isinstance(prediction, list):  # a row, or an array, of each sentence
+        return np.concatenate([np.asarray(row) for row in prediction])
     return np.asarray(prediction)
 
 

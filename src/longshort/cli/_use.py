@@ -14,6 +14,13 @@ from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
+from longshort.cli._tag import (
+    TagOptions,
+    WordOptions,
+    evaluate_tags,
+    predict_tags,
+    refuse_for_others,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +37,10 @@ def predict(
     file: File,
     data: Data,
     table_options: TableOptions,
+    word_options: WordOptions,
     output: Annotated[
-        Path | None, typer.Option(help="Write to this file (csv, tsv, parquet, jsonl).")
+        Path | None,
+        typer.Option(help="Write to this file (csv, tsv, parquet, jsonl; tags: any name)."),
     ] = None,
     futr: Futr = None,
     label_col: LabelCol = "label",
@@ -45,10 +54,17 @@ def predict(
     Example: `longshort predict sales.longshort new.csv --output forecast.csv`
     """
     static = table_options.static
-    common.check_targets({"--output": output}, inputs=[file, data, *given(futr, static)])
-    from longshort.tasks import Forecaster, load
+    from longshort.tasks import Forecaster, Tagger, load
 
     task = load(file)
+    inputs: list[str | Path] = [file, data, *given(futr, static)]
+    if isinstance(task, Tagger):
+        common.check_targets({"--output of tags": output}, inputs=inputs)
+        refuse_for_classifier(table_options, futr, file)
+        predict_tags(task, data, word_options, output, as_json)
+        return
+    refuse_for_others(word_options, file)
+    common.check_targets({"--output": output}, inputs=inputs)
     if isinstance(task, Forecaster):
         tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True, trained=True)
         with tables.spoken():
@@ -73,6 +89,7 @@ def evaluate(
     file: File,
     data: Data,
     table_options: TableOptions,
+    tag_options: TagOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -85,9 +102,14 @@ def evaluate(
     Example: `longshort evaluate gestures.longshort test.csv`
     """
     from longshort.data import read_sequences
-    from longshort.tasks import Forecaster, load
+    from longshort.tasks import Forecaster, Tagger, load
 
     task = load(file)
+    if isinstance(task, Tagger):
+        refuse_for_classifier(table_options, None, file)
+        evaluate_tags(task, data, tag_options, as_json)
+        return
+    refuse_for_others(tag_options, file)
     scores: dict[str, Any]
     if isinstance(task, Forecaster):
         tables = read_tables(data, table_options, Exog.of(task), ahead=False, trained=True)

@@ -31,6 +31,7 @@ from longshort.tasks._tagger_input import (
     check_sentences,
     check_tags,
     pad_rows,
+    rounded,
     training_inputs,
 )
 from longshort.tasks._tagger_net import TaggerNet, TaggerShape
@@ -192,7 +193,6 @@ class Tagger(Task):
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
         self._usual = _usual_tags(words, gold)
         parts, part_gold = _cut(words), _cut(gold)
-        self._longest = max(map(len, parts))
         net = self._build()
         weights, history = self._train(net, parts, part_gold, held, held_gold, progress)
         # A new model: without the optimizer's state, and exactly what `load` will build.
@@ -329,7 +329,7 @@ class Tagger(Task):
         results = [nothing] * len(words)
         if there:
             encoded = self._word_code.encode([words[i] for i in there])
-            for i, row in zip(there, self._net.run(encoded, self._longest, what, k), strict=True):
+            for i, row in zip(there, self._net.run(encoded, what, k), strict=True):
                 results[i] = row
         return results
 
@@ -360,7 +360,7 @@ class Tagger(Task):
         )
 
         def steps() -> Iterable[float]:
-            for batch in shuffled_batches(encoded.lengths, size, rng):
+            for batch in shuffled_batches(rounded(encoded.lengths), size, rng):
                 inputs = training_inputs(encoded, batch, rare, self.word_dropout, rng)
                 yield float(net.model.train_on_batch(inputs, pad_rows(targets, batch, -1)))
 
@@ -368,7 +368,7 @@ class Tagger(Task):
 
         def error() -> float:
             assert known is not None
-            found = [self._code.decode(row) for row in net.run(known, self._longest, "decode")]
+            found = [self._code.decode(row) for row in net.run(known, "decode")]
             if self.scheme_ is not None:
                 return 1.0 - span_scores(held_gold, found)["all"]["f1"]
             return 1.0 - float(_right(held_gold, found).mean())
@@ -439,7 +439,6 @@ class Tagger(Task):
             "words": self._word_code.words.get_state(),
             "chars": self._word_code.chars.get_state(),
             "usual": self._usual,
-            "longest": self._longest,
             "num_held_out": self.num_held_out_,
             "history": self.history_,
         }
@@ -451,10 +450,9 @@ class Tagger(Task):
         return 2 * self._shape(words, chars).num_weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        usual, longest, num_held_out = state["usual"], state["longest"], state["num_held_out"]
-        for name, value in (("longest", longest), ("num_held_out", num_held_out)):
-            if type(value) is not int or value < (name == "longest"):
-                raise ValueError(f"{name} is {value!r}")
+        usual, num_held_out = state["usual"], state["num_held_out"]
+        if type(num_held_out) is not int or num_held_out < 0:
+            raise ValueError(f"num_held_out is {num_held_out!r}")
         if type(usual) is not dict or not all(type(tag) is str for tag in usual.values()):
             raise ValueError("broken usual tags")
         if "" not in usual or type(state["history"]) is not list:
@@ -464,8 +462,7 @@ class Tagger(Task):
         if (words.unit, chars.unit) != ("token", "char"):
             raise ValueError("broken vocabularies")
         self._word_code = WordCode(words, chars, self.lowercase)
-        self._usual, self._longest = usual, longest
-        self.num_held_out_ = num_held_out
+        self._usual, self.num_held_out_ = usual, num_held_out
         self.history_ = [float(error) for error in state["history"]]
         self._net = self._build()
         self.model_ = self._net.model

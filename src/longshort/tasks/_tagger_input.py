@@ -12,8 +12,8 @@ from longshort._errors import DataError
 from longshort.data._batches import Batch
 from longshort.data._vocabulary import PADDING, UNKNOWN, Vocabulary
 
-# Longer words are spelt by their first and last 16 characters.
-MAX_SPELLING = 32
+# Longer words are spelt by their first and last 12 characters.
+MAX_SPELLING = 24
 NUM_SHAPES = 9
 
 
@@ -120,6 +120,18 @@ def form(word: str, lowercase: bool) -> str:
     return re.sub(r"\d", "0", word.lower()) if lowercase else word
 
 
+def rounded(lengths: Sequence[int]) -> list[int]:
+    """Round lengths up to 16, 32, 64, ...
+
+    Steps of padding are not computed, and XLA takes longer to compile a shape than for a hundred
+    steps of training with it; so the ladder of lengths is coarser here than in other tasks.
+
+    >>> rounded([1, 16, 17])
+    [16, 16, 32]
+    """
+    return [max(16, 1 << (n - 1).bit_length()) for n in lengths]
+
+
 def pad_rows(rows: Sequence[np.ndarray], batch: Batch, filler: int = 0) -> np.ndarray:
     """Return a batch's part of n arrays (T_i,) as (B, T)."""
     padded = np.full((batch.size, batch.length), filler, np.int32)
@@ -140,7 +152,7 @@ def training_inputs(
         share: How often they are.
         rng: Decides when.
 
-    W is a quarter, a half or all of B T, so that there are few shapes; the first row is padding.
+    W is a half of B T or all, so that there are few shapes; the first row is padding.
     """
     words = pad_rows(encoded.words, batch)
     mask = pad_rows([np.ones(n, np.int32) for n in encoded.lengths], batch) > 0
@@ -149,7 +161,7 @@ def training_inputs(
     used, local = np.unique(places[mask], return_inverse=True)
     places[mask] = local + 1
     most = batch.size * batch.length
-    room = next((n for n in (most // 4, most // 2) if n > len(used)), most + 1)
+    room = most // 2 if most // 2 > len(used) else most + 1
     spelling = np.full((room, MAX_SPELLING), PADDING, np.int32)
     spelling[1 : len(used) + 1] = encoded.spelling[used]
     return words.astype(np.int32), pad_rows(encoded.shapes, batch), places, spelling, mask

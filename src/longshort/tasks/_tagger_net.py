@@ -12,7 +12,7 @@ from keras import ops
 
 from longshort.data._batches import fixed_batches
 from longshort.layers import CRF, LSTM, Bidirectional
-from longshort.tasks._tagger_input import MAX_SPELLING, NUM_SHAPES, Encoded, pad_rows
+from longshort.tasks._tagger_input import MAX_SPELLING, NUM_SHAPES, Encoded, pad_rows, rounded
 
 SHAPE_SIZE = 8
 _BLOCK = 256  # words that are spelt at a time
@@ -102,7 +102,7 @@ class TaggerNet:
         self.model = keras.Model((words, shapes, places, spelling, mask), self._reader(parts))
         self._runs: dict[tuple[str, int], Any] = {}
 
-    def run(self, encoded: Encoded, longest: int, what: str, k: int = 1) -> list[Any]:
+    def run(self, encoded: Encoded, what: str, k: int = 1) -> list[Any]:
         """Run the network on sentences, each of which has a word at least.
 
         Shapes of batches depend on a sentence's own length only, so its answer is the same to the
@@ -110,7 +110,6 @@ class TaggerNet:
 
         Args:
             encoded: The sentences.
-            longest: Most words of a sentence of the training part.
             what: "decode" for numbers of tags (T_i,), "marginals" (T_i, K), or "n_best" for
                 (numbers of tags (k, T_i), log-probabilities (k,)).
             k: Of "n_best".
@@ -127,7 +126,8 @@ class TaggerNet:
         spelt = self._spell(encoded.spelling)
         results: list[Any] = [None] * len(encoded.words)
         ones = [np.ones(n, np.int32) for n in encoded.lengths]
-        for batch in fixed_batches(encoded.lengths, longest):
+        lengths = rounded(encoded.lengths)
+        for batch in fixed_batches(lengths, max(lengths)):
             mask = pad_rows(ones, batch) > 0
             inputs = [pad_rows(encoded.words, batch), pad_rows(encoded.shapes, batch), mask]
             if spelt is not None:
