@@ -97,6 +97,7 @@ def test_forecasting_page(tmp_path, monkeypatch):
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written
 
 
+@pytest.mark.slow
 def test_tagging_page(tmp_path, monkeypatch):
     """Its blocks in their order, Python and commands, with one epoch a training."""
     monkeypatch.chdir(tmp_path)

@@ -119,6 +119,7 @@ def test_a_sentence_of_ten_thousand_words(fitted: Tagger) -> None:
     assert sum(parts, []) == words and max(map(len, parts)) == 250
 
 
+@pytest.mark.slow
 def test_trains_without_spans_and_with_long_sentences() -> None:
     """Plain tags, a softmax a word, no spelling, nothing held out, two layers."""
     flat = [word for sentence in X for word in sentence]

@@ -195,11 +195,9 @@ class Tagger(Task):
         parts, part_gold = _cut(words), _cut(gold)
         net = self._build()
         weights, history = self._train(net, parts, part_gold, held, held_gold, progress)
-        # A new model: without the optimizer's state, and exactly what `load` will build.
-        self._net = self._build()
-        self._net.model.set_weights(weights)
+        net.finish(weights)
         self.history_, self.num_held_out_ = history, len(held)
-        self.model_ = self._net.model
+        self._net, self.model_ = net, net.model
         return self
 
     def predict(self, sentences: Sentences) -> list[list[str]]:

@@ -99,7 +99,8 @@ class TaggerNet:
         parts = [words, shapes, mask]
         if self._speller is not None:
             parts.append(Rows(name="rows")((self._speller(spelling), places)))
-        self.model = keras.Model((words, shapes, places, spelling, mask), self._reader(parts))
+        self._graph = (words, shapes, places, spelling, mask), self._reader(parts)
+        self.model = keras.Model(*self._graph)
         self._runs: dict[tuple[str, int], Any] = {}
 
     def run(self, encoded: Encoded, what: str, k: int = 1) -> list[Any]:
@@ -140,6 +141,14 @@ class TaggerNet:
                 else:
                     results[i] = values[row, :n]
         return results
+
+    def finish(self, weights: list[np.ndarray]) -> None:
+        """End training with these weights, and drop the optimizer's state.
+
+        The parts that predict stay, and what was compiled of them for the validation.
+        """
+        self.model = keras.Model(*self._graph)
+        self.model.set_weights(weights)
 
     def _spell(self, spelling: np.ndarray) -> np.ndarray | None:
         """Return the vectors of the words' spelling, (W, 2 char_units)."""
