@@ -62,7 +62,7 @@ def test_readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     own = [b for b in blocks if "longshort.tasks" in b]
-    assert len(own) == 2
+    assert len(own) == 3
     for block in own:
         exec(block, {})
     layer = longshort.layers.LSTM(4)
@@ -74,15 +74,11 @@ def test_readme_examples(tmp_path, monkeypatch):
     assert longshort.load("model.longshort").predict().shape == (12, 7)
 
 
-def test_forecasting_page(tmp_path, monkeypatch):
-    """Its blocks in their order, Python and commands, with one epoch a training."""
-    monkeypatch.chdir(tmp_path)
-    plan = TrainPlan.of
-    quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
-    monkeypatch.setattr(TrainPlan, "of", quick)
-    page = (ROOT / "docs" / "forecasting.md").read_text()
-    names, commands = {}, []
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
+def run_blocks(page, names):
+    """Run the blocks of a page in docs/ in their order, Python and commands; return the latter."""
+    commands = []
+    text = (ROOT / "docs" / page).read_text()
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M):
         if language == "python":
             exec(block, names)
             continue
@@ -92,9 +88,33 @@ def test_forecasting_page(tmp_path, monkeypatch):
             result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, result.output
             commands.append(words[0])
+    return commands
+
+
+def test_forecasting_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    plan = TrainPlan.of
+    quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
+    monkeypatch.setattr(TrainPlan, "of", quick)
+    commands = run_blocks("forecasting.md", {})
     assert commands == ["forecast", "train", "predict"]
     written = {path.name for path in tmp_path.iterdir()}
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written
+
+
+def test_text_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with small networks."""
+    monkeypatch.chdir(tmp_path)
+    defaults = longshort.tasks.TextClassifier.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "epochs", 2)
+    monkeypatch.setitem(defaults, "embedding_size", 4)
+    names = {}
+    for command in run_blocks("text.md", names):
+        assert command in ("train", "evaluate", "predict")
+    assert names["model"].predict(["brake"]).shape == (1,)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"notes.longshort", "training.png", "labels.csv", "why.html"} <= written
 
 
 @pytest.mark.slow
@@ -108,17 +128,6 @@ def test_tagging_page(tmp_path, monkeypatch):
         return fit(self, *args, **given)
 
     monkeypatch.setattr(Tagger, "fit", quick)
-    page = (ROOT / "docs" / "tagging.md").read_text()
-    names, commands = {}, []
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
-        if language == "python":
-            exec(block, names)
-            continue
-        for line in block.splitlines():
-            program, *words = shlex.split(line)
-            assert program == "longshort"
-            result = CliRunner().invoke(app, words)
-            assert result.exit_code == 0, result.output
-            commands.append(words[0])
+    commands = list(run_blocks("tagging.md", {}))
     assert commands == ["train", "evaluate", "predict"]
     assert (tmp_path / "tagged.txt").read_text().startswith("Maria\t")

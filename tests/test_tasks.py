@@ -15,7 +15,14 @@ import pytest
 
 from longshort import tasks
 from longshort._errors import NotFittedError
-from longshort.tasks import Forecaster, SequenceClassifier, Tagger, Task, load
+from longshort.tasks import (
+    Forecaster,
+    SequenceClassifier,
+    Tagger,
+    Task,
+    TextClassifier,
+    load,
+)
 
 
 def some_series() -> pd.DataFrame:
@@ -46,6 +53,7 @@ class Case:
 
 X, Y = some_sequences()
 WORDS, TAGS = some_sentences()
+TEXTS = [f"{('poor', 'fair', 'good')[i % 3]} and {i}" for i in range(30)]
 CASES = {
     "Forecaster": Case(
         lambda **more: Forecaster(3, 8, units=4, epochs=2, season_length=4, **more),
@@ -59,6 +67,9 @@ CASES = {
         lambda **more: Tagger(4, char_units=2, epochs=2, batch_size=8, **more),
         (WORDS, TAGS),
         (WORDS,),
+    ),
+    "TextClassifier": Case(
+        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, **more), (TEXTS, Y), (TEXTS,)
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,9 +125,7 @@ def is_conllu(data: str, options: TagOptions | WordOptions) -> bool:
     return data.lower().endswith((".conllu", ".conllu.gz")) or options.field is not None
 
 
-def predict_tags(
-    task: Any, data: str, options: WordOptions, output: Path | None, as_json: bool
-) -> None:
+def predict(task: Any, data: str, options: WordOptions, output: Path | None, as_json: bool) -> None:
     """Write DATA with tags: CoNLL-U with the field filled in, else a word and its tag a line."""
     from longshort.data._conll import fill_conllu
     from longshort.tasks._files import write_file
@@ -154,17 +152,19 @@ def predict_tags(
         typer.echo(text, nl=False)
 
 
-def evaluate_tags(task: Any, data: str, options: TagOptions, as_json: bool) -> None:
-    """Print the scores of words and of spans by type, and the most frequent errors."""
+def evaluate(task: Any, data: str, options: TagOptions) -> dict[str, Any]:
+    """Return the scores, and under "errors" the most frequent ones."""
     from longshort.tasks._span_scores import frequent_errors
 
     found = read_tagged(data, options)
     predicted = task.predict(found.sentences)
     scores = task._score(found.sentences, found.tags, predicted)
-    errors = frequent_errors(found.tags or [], predicted)
-    if as_json:
-        common.print_json({**scores, "errors": errors, "model": "saved"})
-        return
+    return {**scores, "errors": frequent_errors(found.tags or [], predicted)}
+
+
+def show(content: dict[str, Any]) -> None:
+    """Print scores of words, of spans by type, and errors."""
+    scores = {name: value for name, value in content.items() if name != "errors"}
     plain = {name: score for name, score in scores.items() if "-" not in name}
     common.print_columns([[name.replace("_", " "), f"{v:.4f}"] for name, v in plain.items()])
     kinds = [name.removeprefix("f1-") for name in scores if name.startswith("f1-")]
@@ -173,15 +173,7 @@ def evaluate_tags(task: Any, data: str, options: TagOptions, as_json: bool) -> N
         names = ["precision", "recall", "f1"]
         rows = [[kind, *(f"{scores[f'{n}-{kind}']:.4f}" for n in names)] for kind in kinds]
         common.print_columns([["type", *names], *rows])
-    if errors:
+    if content["errors"]:
         typer.echo("")
-        rows = [[a, b, str(count)] for a, b, count in errors]
+        rows = [[a, b, str(count)] for a, b, count in content["errors"]]
         common.print_columns([["true", "predicted", "words"], *rows])
-
-
-def refuse_for_others(options: TagOptions | WordOptions, file: Path) -> None:
-    """Raise a DataError where an option was given that only a tagger has a use for."""
-    for field in fields(options):
-        if getattr(options, field.name) is not None:
-            option = "--" + field.name.replace("_", "-")
-            raise DataError(f"{option}: is for a tagger, which {file} does not hold.")

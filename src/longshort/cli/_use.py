@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,18 +11,14 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
+from longshort.cli import _tag, _text
 from longshort.cli._common import Data, Json, LabelCol
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
-from longshort.cli._tag import (
-    TagOptions,
-    WordOptions,
-    evaluate_tags,
-    predict_tags,
-    refuse_for_others,
-)
+from longshort.cli._tag import TagOptions, WordOptions
+from longshort.cli._text import TextColumns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +29,37 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Argument(help="A model that `train` or `forecast` saved.")]
 
 
+@dataclass(frozen=True)
+class Given:
+    """What `predict` and `evaluate` were asked."""
+
+    task: Any
+    file: Path
+    data: str
+    tables: TableOptions
+    columns: TextColumns
+    tags: WordOptions | TagOptions
+    label_col: str
+    futr: Path | None = None
+    n_windows: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `evaluate` found: for JSON, and printed for people."""
+
+    content: dict[str, Any]
+    show: Callable[[], None]
+
+
 @common.guarded
 @expanded
 def predict(
     file: File,
     data: Data,
     table_options: TableOptions,
-    word_options: WordOptions,
+    columns: TextColumns,
+    words: WordOptions,
     output: Annotated[
         Path | None,
         typer.Option(help="Write to this file (csv, tsv, parquet, jsonl; tags: any name)."),
@@ -54,25 +76,18 @@ def predict(
     Example: `longshort predict sales.longshort new.csv --output forecast.csv`
     """
     static = table_options.static
-    from longshort.tasks import Forecaster, Tagger, load
+    from longshort.tasks import Tagger, load
 
-    task = load(file)
     inputs: list[str | Path] = [file, data, *given(futr, static)]
+    task = load(file)
+    asked = Given(task, file, data, table_options, columns, words, label_col, futr)
     if isinstance(task, Tagger):
         common.check_targets({"--output of tags": output}, inputs=inputs)
-        refuse_for_classifier(table_options, futr, file)
-        predict_tags(task, data, word_options, output, as_json)
+        _refuse_for_tagger(asked)
+        _tag.predict(task, data, words, output, as_json)
         return
-    refuse_for_others(word_options, file)
     common.check_targets({"--output": output}, inputs=inputs)
-    if isinstance(task, Forecaster):
-        tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True, trained=True)
-        with tables.spoken():
-            table = task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
-        tables.tell()
-    else:
-        refuse_for_classifier(table_options, futr, file)
-        table = _labels(task, data, table_options, label_col)
+    table = _use_of(asked.task, _PREDICT)(asked)
     if output is not None:
         common.write_table(table, output)
     if as_json:
@@ -89,7 +104,8 @@ def evaluate(
     file: File,
     data: Data,
     table_options: TableOptions,
-    tag_options: TagOptions,
+    columns: TextColumns,
+    tags: TagOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -101,33 +117,130 @@ def evaluate(
 
     Example: `longshort evaluate gestures.longshort test.csv`
     """
-    from longshort.data import read_sequences
-    from longshort.tasks import Forecaster, Tagger, load
+    from longshort.tasks import load
 
     task = load(file)
-    if isinstance(task, Tagger):
-        refuse_for_classifier(table_options, None, file)
-        evaluate_tags(task, data, tag_options, as_json)
-        return
-    refuse_for_others(tag_options, file)
-    scores: dict[str, Any]
-    if isinstance(task, Forecaster):
-        tables = read_tables(data, table_options, Exog.of(task), ahead=False, trained=True)
-        scores, fresh = _score_forecaster(task, tables, n_windows)
-    else:
-        refuse_for_classifier(table_options, None, file)
-        found = read_sequences(data, **_columns(table_options, label_col))
-        if found.y is None:
-            raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
-        scores, fresh = task.evaluate(_channels(task, found, data), found.y), False
+    asked = Given(task, file, data, table_options, columns, tags, label_col, None, n_windows)
+    scored = _use_of(asked.task, _EVALUATE)(asked)
     if as_json:
-        common.print_json({**scores, "model": "fresh" if fresh else "saved"})
-    elif isinstance(task, Forecaster):
+        common.print_json({"model": "saved", **scored.content})
+    else:
+        scored.show()
+
+
+def _use_of(task: Any, uses: Mapping[str, Callable[[Given], Any]]) -> Callable[[Given], Any]:
+    """Return what a command does with a task, found by its class or a base of it."""
+    for base in type(task).__mro__:
+        if base.__name__ in uses:
+            return uses[base.__name__]
+    raise DataError(
+        f"the file holds a {type(task).__name__}, with which this command can do nothing; it takes "
+        f"{', '.join(uses)}."
+    )
+
+
+def _predict_forecast(asked: Given) -> pd.DataFrame:
+    _refuse_text_options(asked)
+    exog = Exog.of(asked.task)
+    tables = read_tables(asked.data, asked.tables, exog, asked.futr, ahead=True, trained=True)
+    with tables.spoken():
+        table = asked.task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
+    tables.tell()
+    return table
+
+
+def _predict_sequences(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_text_options(asked)
+    return _labels(asked.task, asked.data, asked.tables, asked.label_col)
+
+
+def _predict_texts(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+    return _text.predict(asked.task, asked.data, asked.columns)
+
+
+def _evaluate_forecast(asked: Given) -> Scored:
+    _refuse_text_options(asked)
+    exog = Exog.of(asked.task)
+    tables = read_tables(asked.data, asked.tables, exog, ahead=False, trained=True)
+    scores, fresh = _score_forecaster(asked.task, tables, asked.n_windows)
+
+    def show() -> None:
         if fresh:
             typer.echo("The saved model has seen these windows: a fresh one was trained for them.")
-        print_scores(scores, n_windows, task.h)
-    else:
-        common.print_columns([[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()])
+        print_scores(scores, asked.n_windows, asked.task.h)
+
+    return Scored({**scores, "model": "fresh" if fresh else "saved"}, show)
+
+
+def _evaluate_sequences(asked: Given) -> Scored:
+    from longshort.data import read_sequences
+
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_text_options(asked)
+    task, data, label_col = asked.task, asked.data, asked.label_col
+    found = read_sequences(data, **_columns(asked.tables, label_col))
+    if found.y is None:
+        raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
+    scores = task.evaluate(_channels(task, found, data), found.y)
+    rows = [[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
+def _evaluate_texts(asked: Given) -> Scored:
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_row_options(asked)
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+    report = _text.evaluate(asked.task, asked.data, asked.columns, asked.label_col)
+    return Scored(_text.content(report), lambda: _text.show(report))
+
+
+def _evaluate_tags(asked: Given) -> Scored:
+    _refuse_for_tagger(asked)
+    assert isinstance(asked.tags, TagOptions)
+    content = _tag.evaluate(asked.task, asked.data, asked.tags)
+    return Scored(content, lambda: _tag.show(content))
+
+
+_PREDICT = {
+    "Forecaster": _predict_forecast,
+    "SequenceClassifier": _predict_sequences,
+    "TextClassifier": _predict_texts,
+}
+_EVALUATE = {
+    "Forecaster": _evaluate_forecast,
+    "SequenceClassifier": _evaluate_sequences,
+    "Tagger": _evaluate_tags,
+    "TextClassifier": _evaluate_texts,
+}
+
+
+def _refuse_text_options(asked: Given) -> None:
+    """Refuse options that only a model of texts or a tagger has a use for."""
+    _refuse(asked, asked.columns, TextColumns(), "a model of texts")
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+
+
+def _refuse_row_options(asked: Given) -> None:
+    """Refuse options that only a model of series or sequences has a use for."""
+    _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+
+
+def _refuse_for_tagger(asked: Given) -> None:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    _refuse(asked, asked.columns, TextColumns(), "a model of texts")
+
+
+def _refuse(asked: Given, found: Any, default: Any, whose: str) -> None:
+    for field in fields(default):
+        if getattr(found, field.name) != getattr(default, field.name):
+            option = f"--{field.name.replace('_', '-')}"
+            name = type(asked.task).__name__
+            raise DataError(f"{option}: is for {whose}, but {asked.file} holds a {name}.")
 
 
 def _score_forecaster(
