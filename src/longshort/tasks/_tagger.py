@@ -104,6 +104,10 @@ class Tagger(Task):
     num_held_out_: int
     history_: list[float]
 
+    # Measured on validation parts only. Universal Dependencies English EWT, upos, stopped on its
+    # development part, a cosine over 8 epochs: accuracy 0.934, 0.943, 0.945, 0.950, 0.951 after
+    # the first to the fifth (not run to the end). Of the time of a step with 200 units about a
+    # third goes to the spelling, half to the sentences' LSTM, a twentieth to the words' vectors.
     def __init__(
         self,
         units: int = 200,
