@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import app
+from longshort.tasks import Tagger
 from longshort.tasks._net_training import TrainPlan
 
 ROOT = Path(__file__).parent.parent
@@ -114,3 +115,19 @@ def test_text_page(tmp_path, monkeypatch):
     assert names["model"].predict(["brake"]).shape == (1,)
     written = {path.name for path in tmp_path.iterdir()}
     assert {"notes.longshort", "training.png", "labels.csv", "why.html"} <= written
+
+
+@pytest.mark.slow
+def test_tagging_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    fit = Tagger.fit
+
+    def quick(self, *args, **given):
+        self.epochs = 1
+        return fit(self, *args, **given)
+
+    monkeypatch.setattr(Tagger, "fit", quick)
+    commands = list(run_blocks("tagging.md", {}))
+    assert commands == ["train", "evaluate", "predict"]
+    assert (tmp_path / "tagged.txt").read_text().startswith("Maria\t")

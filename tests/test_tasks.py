@@ -15,7 +15,14 @@ import pytest
 
 from longshort import tasks
 from longshort._errors import NotFittedError
-from longshort.tasks import Forecaster, SequenceClassifier, Task, TextClassifier, load
+from longshort.tasks import (
+    Forecaster,
+    SequenceClassifier,
+    Tagger,
+    Task,
+    TextClassifier,
+    load,
+)
 
 
 def some_series() -> pd.DataFrame:
@@ -31,6 +38,12 @@ def some_sequences() -> tuple[list[np.ndarray], list[str]]:
     return X, [("low", "mid", "high")[i % 3] for i in range(30)]
 
 
+def some_sentences() -> tuple[list[list[str]], list[list[str]]]:
+    words = [["Ann", "saw", "Rome"], ["they", "left", "."], ["Rome", "saw", "them", "."]] * 8
+    kinds = {"Ann": "B-PER", "Rome": "B-LOC"}
+    return words, [[kinds.get(word, "O") for word in row] for row in words]
+
+
 @dataclass
 class Case:
     make: Callable[..., Task]
@@ -39,6 +52,7 @@ class Case:
 
 
 X, Y = some_sequences()
+WORDS, TAGS = some_sentences()
 TEXTS = [f"{('poor', 'fair', 'good')[i % 3]} and {i}" for i in range(30)]
 CASES = {
     "Forecaster": Case(
@@ -48,6 +62,11 @@ CASES = {
     ),
     "SequenceClassifier": Case(
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)
+    ),
+    "Tagger": Case(
+        lambda **more: Tagger(4, char_units=2, epochs=2, batch_size=8, **more),
+        (WORDS, TAGS),
+        (WORDS,),
     ),
     "TextClassifier": Case(
         lambda **more: TextClassifier(4, embedding_size=4, epochs=2, **more), (TEXTS, Y), (TEXTS,)
@@ -73,6 +92,8 @@ def pair(request: pytest.FixtureRequest, fitted: dict[str, Task]) -> tuple[Task,
 def values(prediction: Any) -> np.ndarray:
     if isinstance(prediction, pd.DataFrame):
         prediction = prediction.select_dtypes("number").to_numpy()
+    if isinstance(prediction, list):  # a row, or an array, of each sentence
+        return np.concatenate([np.asarray(row) for row in prediction])
     return np.asarray(prediction)
 
 

@@ -11,12 +11,13 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli import _text
+from longshort.cli import _tag, _text
 from longshort.cli._common import Data, Json, LabelCol
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
+from longshort.cli._tag import TagOptions, WordOptions
 from longshort.cli._text import TextColumns
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Given:
     data: str
     tables: TableOptions
     columns: TextColumns
+    tags: WordOptions | TagOptions
     label_col: str
     futr: Path | None = None
     n_windows: int = 0
@@ -57,8 +59,10 @@ def predict(
     data: Data,
     table_options: TableOptions,
     columns: TextColumns,
+    words: WordOptions,
     output: Annotated[
-        Path | None, typer.Option(help="Write to this file (csv, tsv, parquet, jsonl).")
+        Path | None,
+        typer.Option(help="Write to this file (csv, tsv, parquet, jsonl; tags: any name)."),
     ] = None,
     futr: Futr = None,
     label_col: LabelCol = "label",
@@ -72,10 +76,17 @@ def predict(
     Example: `longshort predict sales.longshort new.csv --output forecast.csv`
     """
     static = table_options.static
-    common.check_targets({"--output": output}, inputs=[file, data, *given(futr, static)])
-    from longshort.tasks import load
+    from longshort.tasks import Tagger, load
 
-    asked = Given(load(file), file, data, table_options, columns, label_col, futr)
+    inputs: list[str | Path] = [file, data, *given(futr, static)]
+    task = load(file)
+    asked = Given(task, file, data, table_options, columns, words, label_col, futr)
+    if isinstance(task, Tagger):
+        common.check_targets({"--output of tags": output}, inputs=inputs)
+        _refuse_for_tagger(asked)
+        _tag.predict(task, data, words, output, as_json)
+        return
+    common.check_targets({"--output": output}, inputs=inputs)
     table = _use_of(asked.task, _PREDICT)(asked)
     if output is not None:
         common.write_table(table, output)
@@ -94,6 +105,7 @@ def evaluate(
     data: Data,
     table_options: TableOptions,
     columns: TextColumns,
+    tags: TagOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -107,7 +119,8 @@ def evaluate(
     """
     from longshort.tasks import load
 
-    asked = Given(load(file), file, data, table_options, columns, label_col, None, n_windows)
+    task = load(file)
+    asked = Given(task, file, data, table_options, columns, tags, label_col, None, n_windows)
     scored = _use_of(asked.task, _EVALUATE)(asked)
     if as_json:
         common.print_json({"model": "saved", **scored.content})
@@ -145,6 +158,7 @@ def _predict_sequences(asked: Given) -> pd.DataFrame:
 def _predict_texts(asked: Given) -> pd.DataFrame:
     refuse_for_classifier(asked.tables, asked.futr, asked.file)
     _refuse_row_options(asked)
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
     return _text.predict(asked.task, asked.data, asked.columns)
 
 
@@ -179,8 +193,16 @@ def _evaluate_sequences(asked: Given) -> Scored:
 def _evaluate_texts(asked: Given) -> Scored:
     refuse_for_classifier(asked.tables, None, asked.file)
     _refuse_row_options(asked)
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
     report = _text.evaluate(asked.task, asked.data, asked.columns, asked.label_col)
     return Scored(_text.content(report), lambda: _text.show(report))
+
+
+def _evaluate_tags(asked: Given) -> Scored:
+    _refuse_for_tagger(asked)
+    assert isinstance(asked.tags, TagOptions)
+    content = _tag.evaluate(asked.task, asked.data, asked.tags)
+    return Scored(content, lambda: _tag.show(content))
 
 
 _PREDICT = {
@@ -191,18 +213,26 @@ _PREDICT = {
 _EVALUATE = {
     "Forecaster": _evaluate_forecast,
     "SequenceClassifier": _evaluate_sequences,
+    "Tagger": _evaluate_tags,
     "TextClassifier": _evaluate_texts,
 }
 
 
 def _refuse_text_options(asked: Given) -> None:
-    """Refuse options that only a model of texts has a use for."""
+    """Refuse options that only a model of texts or a tagger has a use for."""
     _refuse(asked, asked.columns, TextColumns(), "a model of texts")
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
 
 
 def _refuse_row_options(asked: Given) -> None:
     """Refuse options that only a model of series or sequences has a use for."""
     _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+
+
+def _refuse_for_tagger(asked: Given) -> None:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    _refuse(asked, asked.columns, TextColumns(), "a model of texts")
 
 
 def _refuse(asked: Given, found: Any, default: Any, whose: str) -> None:

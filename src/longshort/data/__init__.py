@@ -1,5 +1,6 @@
 """Tables, series, texts and windows: from files to what a network is fed with."""
 
+from longshort.data._conll import TaggedSet, read_conll, read_conllu
 from longshort.data._frames import check_series
 from longshort.data._sequences import (
     SequenceSet,
@@ -19,12 +20,15 @@ __all__ = [
     "SequenceSet",
     "SeriesSet",
     "Standardizer",
+    "TaggedSet",
     "TextSet",
     "Vocabulary",
     "check_sequences",
     "check_series",
     "load_dataset",
     "pad_sequences",
+    "read_conll",
+    "read_conllu",
     "read_sequences",
     "read_table",
     "read_texts",

@@ -9,12 +9,14 @@ from longshort.tasks._horizon import score_by_horizon
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
+from longshort.tasks._tagger import Tagger
 from longshort.tasks._text_classifier import TextClassifier
 from longshort.tasks._training_plot import plot_training
 
 __all__ = [
     "Forecaster",
     "SequenceClassifier",
+    "Tagger",
     "Task",
     "TextClassifier",
     "conformal_intervals",

@@ -1,0 +1,55 @@
+"""The training loop over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from longshort._errors import DataError
+from longshort.tasks._epochs import run_epochs
+
+
+class Counting:
+    """A model whose one weight is the number of steps so far."""
+
+    def __init__(self) -> None:
+        self.weights: Any = [keras.Variable(0.0)]
+        self.loss = 1.0
+
+    def steps(self) -> Iterator[float]:
+        for _ in range(2):
+            self.weights[0].assign_add(1.0)
+            yield self.loss
+
+
+def train(errors: list[float] | None, patience: int = 2, loss: float = 1.0) -> Any:
+    model = Counting()
+    model.loss = loss
+    left = iter(errors or [])
+    calls: list[Any] = []
+    weights, history = run_epochs(
+        model,
+        model.steps,
+        None if errors is None else lambda: next(left),
+        epochs=5,
+        patience=patience,
+        progress=lambda *call: calls.append(call),
+    )
+    assert calls == [(i, 5, error) for i, error in enumerate(history, 1)]
+    return float(weights[0]), history
+
+
+def test_the_best_epoch_is_kept() -> None:
+    assert train([0.5, 0.3, 0.4, 0.2, 0.6], patience=9) == (8.0, [0.5, 0.3, 0.4, 0.2, 0.6])
+    assert train([0.5, 0.6, 0.7, 0.1, 0.1]) == (2.0, [0.5, 0.6, 0.7])
+    assert train([0.5, 0.5, 0.5, 0.1, 0.1]) == (6.0, [0.5, 0.5, 0.5])  # of equal ones the last
+    assert train(None) == (10.0, [1.0] * 5)
+
+
+def test_divergence() -> None:
+    with pytest.raises(DataError, match="Lower learning_rate"):
+        train([0.5] * 5, loss=np.nan)

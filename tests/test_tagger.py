@@ -1,0 +1,227 @@
+"""Tagger beyond what all tasks promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from longshort._errors import DataError
+from longshort.data._batches import Batch
+from longshort.data._tag_schemes import convert_tags
+from longshort.tasks import Tagger, load
+from longshort.tasks._tag_code import TagCode
+from longshort.tasks._tagger import _cut, _held_out
+from longshort.tasks._tagger_input import MAX_SPELLING, WordCode, training_inputs, word_shape
+
+NAMES = ["Ann", "Bob", "Eve", "Max Power", "New York City", "Rome"]
+VERBS = ["met", "saw", "left", "likes"]
+
+
+def some_sentences(n: int, seed: int = 0) -> tuple[list[list[str]], list[list[str]]]:
+    """Names of people before verbs and of places after them, with IOB2 tags."""
+    rng = np.random.default_rng(seed)
+    sentences, tags = [], []
+    for _ in range(n):
+        words, row = [], []
+        for kind in ("PER", "", "LOC"):
+            part = (rng.choice(NAMES) if kind else rng.choice(VERBS)).split()
+            words += part
+            row += [f"{'I' if i else 'B'}-{kind}" if kind else "O" for i in range(len(part))]
+        sentences.append([*words, "."])
+        tags.append([*row, "O"])
+    return sentences, tags
+
+
+X, Y = some_sentences(48)
+QUICK: dict[str, Any] = {
+    "units": 8,
+    "word_size": 8,
+    "char_size": 4,
+    "char_units": 4,
+    "dropout": 0.1,
+    "learning_rate": 0.05,
+    "batch_size": 16,
+    "epochs": 15,
+    "patience": 15,
+}
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Tagger:
+    return Tagger(**QUICK).fit(X, Y)
+
+
+def test_learns_spans(fitted: Tagger) -> None:
+    """Place tells PER from LOC, and the answers are in the scheme that came in."""
+    sentences, tags = some_sentences(30, seed=1)
+    scores = fitted.evaluate(sentences, tags)
+    assert scores["f1"] == 1.0 and scores["accuracy"] == 1.0
+    assert scores["baseline_f1"] < 0.7
+    assert {name for name in scores if "-" in name} == {
+        f"{rate}-{kind}" for rate in ("precision", "recall", "f1") for kind in ("LOC", "PER")
+    }
+    assert fitted.scheme_ == "IOB2"
+    assert fitted.tags_ == ["B-LOC", "B-PER", "I-LOC", "I-PER", "O"]
+    assert fitted.num_held_out_ == 5 and min(fitted.history_) == 0.0
+
+
+def test_same_bits_in_any_company(fitted: Tagger, tmp_path: Any) -> None:
+    """Alone, in a batch of others, beside a long one, in another order, and after a file."""
+    some = [*X[:3], ["zzz"], ["Ann"] * 40, ["met", "Ünï", "x" * 99]]
+    p = fitted.predict_proba(some)
+    for i, sentence in enumerate(some):
+        assert np.array_equal(fitted.predict_proba([sentence])[0], p[i])
+    many = fitted.predict_proba([*X * 3, *some[::-1]])[-len(some) :][::-1]
+    assert all(map(np.array_equal, many, p))
+    fitted.save(tmp_path / "tagger")
+    again = load(tmp_path / "tagger")
+    assert all(map(np.array_equal, again.predict_proba(some), p))
+
+
+def test_probabilities_and_n_best(fitted: Tagger) -> None:
+    """Both describe one distribution over sequences."""
+    sentence = ["Rome", "met"]
+    p = fitted.predict_proba([sentence])[0]
+    assert p.shape == (2, 5) and p.dtype == np.float64
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-12)
+    paths = fitted.n_best([sentence], 200)[0]
+    assert [path for _, path in paths][0] == fitted.predict([sentence])[0]
+    chances = [chance for chance, _ in paths]
+    assert chances == sorted(chances, reverse=True)
+    assert len(paths) == 9 + 2  # O, B or S of two types each, and two spans of two words
+    np.testing.assert_allclose(sum(chances), 1, atol=1e-5)
+    sums = np.zeros(p.shape)
+    for chance, path in paths:
+        for t, tag in enumerate(path):
+            sums[t, fitted.tags_.index(tag)] += chance
+    np.testing.assert_allclose(sums, p, atol=1e-5)
+
+
+def test_empty_sentences_and_unknown_words(fitted: Tagger) -> None:
+    assert fitted.predict([[], ["Ann"], []])[::2] == [[], []]
+    assert fitted.predict([[]]) == [[]]
+    assert fitted.predict_proba([[]])[0].shape == (0, 5)
+    assert fitted.n_best([[]], 2) == [[(1.0, [])]]
+    unknown = [["qqq", "Wwwww", "漢字", "\u200b"]]
+    assert len(fitted.predict(unknown)[0]) == 4
+    scores = fitted.evaluate(unknown, [["O"] * 4])
+    assert scores["unknown_accuracy"] == scores["accuracy"]
+
+
+def test_a_sentence_of_ten_thousand_words(fitted: Tagger) -> None:
+    words = [word for sentence in X * 60 for word in sentence][:10_000]
+    tags = fitted.predict([words])[0]
+    assert len(words) == len(tags) == 10_000
+    assert convert_tags(tags, "IOB2") == tags  # what is broken would come back otherwise
+    parts = _cut([words])
+    assert sum(parts, []) == words and max(map(len, parts)) == 250
+
+
+@pytest.mark.slow
+def test_trains_without_spans_and_with_long_sentences() -> None:
+    """Plain tags, a softmax a word, no spelling, nothing held out, two layers."""
+    flat = [word for sentence in X for word in sentence]
+    kinds = [["VERB" if word in VERBS else "OTHER" for word in flat]]
+    options = QUICK | {
+        "crf": False,
+        "char_units": 0,
+        "num_layers": 2,
+        "validation_split": 0.0,
+        "batch_size": 1,
+    }
+    task = Tagger(**options).fit([flat], kinds)
+    assert task.scheme_ is None and task.num_held_out_ == 0
+    assert task.history_[-1] < task.history_[0]
+    scores = task.evaluate([flat], kinds)
+    assert set(scores) == {"accuracy", "baseline_accuracy"}
+    assert scores["accuracy"] > 0.95
+    assert not any(np.asarray(w).any() for w in task._net.crf.weights)  # a softmax stays one
+
+
+def test_a_tag_that_training_lacked_counts_as_wrong(fitted: Tagger) -> None:
+    tags = [["B-ORG" if tag == "B-LOC" else tag for tag in row] for row in Y]
+    with pytest.warns(UserWarning, match="'B-ORG' did not occur in training"):
+        scores = fitted.evaluate(X, tags)
+    assert scores["accuracy"] < 1 and scores["f1-ORG"] == 0.0
+
+
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES"])
+def test_tag_code_there_and_back(scheme: str) -> None:
+    rows = [convert_tags(row, scheme) for row in [*Y, ["B-LOC", "B-LOC", "I-LOC", "O"]]]
+    code = TagCode.fit(rows, "auto")
+    assert code.scheme == scheme
+    assert [code.decode(code.encode(row)) for row in rows] == rows
+    p = np.random.default_rng(0).random((3, len(code.inner)))
+    np.testing.assert_allclose(code.fold(p).sum(axis=1), p.sum(axis=1))
+
+
+def test_marks_of_other_names_come_back() -> None:
+    rows = [["B", "M", "E", "S"], ["B", "E", "S", "S"]]
+    code = TagCode.fit(rows, "auto")
+    assert code.scheme == "BIOES" and code.outer == ["B", "E", "M", "S"]
+    assert [code.decode(code.encode(row)) for row in rows] == rows
+
+
+def test_training_inputs() -> None:
+    """Each place finds its word's spelling; words seen once become unknown at times."""
+    words = [["aa", "b", "aa"], ["c" * 99, "b"]]
+    code = WordCode.fit(words, 1, True)
+    encoded = code.encode(words)
+    rare = code.rare(encoded)
+    assert [code.words.tokens[i] for i in np.flatnonzero(rare)] == ["c" * 99]
+    batch = Batch(np.array([1, 0]), 3, 4)
+    rng = np.random.default_rng(0)
+    ids, shapes, places, spelling, mask = training_inputs(encoded, batch, rare, 0.999, rng)
+    assert mask.sum(axis=1).tolist() == [2, 3, 0]
+    assert ids[0, 0] == 1 and ids[1, 1] == ids[0, 1] > 1 and not ids[~mask].any()
+    assert (shapes[mask] == 1).all() and not places[~mask].any()
+    assert len(spelling) == 6 and not spelling[0].any()
+    assert (spelling[places[0, 0]] > 1).sum() == MAX_SPELLING
+    assert np.array_equal(spelling[places[1, 0]], spelling[places[1, 2]])
+    assert (spelling[places[1, 0]] > 0).sum() == 2
+    assert word_shape("McX") == 4 and word_shape("漢字") == 5 and word_shape("ǅ") in range(1, 9)
+
+
+def test_held_out() -> None:
+    assert _held_out(100, 0.1, 1).sum() == 10
+    assert _held_out(1, 0.5, 1).sum() == 0
+    assert not np.array_equal(_held_out(100, 0.1, 1), _held_out(100, 0.1, 2))
+
+
+@pytest.mark.parametrize(
+    ("sentences", "tags", "message"),
+    [
+        ([["a"], ["b", "c"]], [["X"], ["Y"]], r"tags\[1\]: expected 2 tags, .*\(b c\), got 1"),
+        ([["a"]], [["X"], ["Y"]], r"each of the 1 sentences, got 2"),
+        ([["a"], []], [["X"], []], r"sentences\[1\]: expected at least one word"),
+        ([], [], r"at least one sentence, got none"),
+        ("a b", ["X"], r"expected a list of sentences.*got a str"),
+        (["a b"], [["X", "Y"]], r"sentences\[0\]: expected a list of words.*sentences\[0\]\.split"),
+        ([["a", 3]], [["X", "Y"]], r"sentences\[0\]\[1\]: expected a word .*got 3"),
+        ([["a", ""]], [["X", "Y"]], r"sentences\[0\]\[1\]: expected a word .*got ''"),
+        ([["a", "b"]], [["X", None]], r"tags\[0\]\[1\]: expected a tag .*got None"),
+        ([["a", "b"]], ["XY"], r"tags\[0\]: expected a list of tags, one a word, got a str"),
+        ([["a", "b"]], [["X", "X"]], r"tags are all the same \('X'\)"),
+        (None, None, r"expected a list of sentences.*NoneType"),
+    ],
+)
+def test_bad_data(sentences: Any, tags: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Tagger(**QUICK).fit(sentences, tags)
+
+
+def test_bad_parameters(fitted: Tagger) -> None:
+    with pytest.raises(DataError, match=r"units must be .*; crf must be .*; scheme must be 'auto'"):
+        Tagger(0, crf=1, scheme="IOB").fit(X, Y)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"scheme is 'IOB2', but the tags do not mark spans"):
+        Tagger(scheme="IOB2").fit([["a", "b"]], [["X", "Y"]])
+    with pytest.raises(DataError, match=r"min_count is 99, but no word occurs as often"):
+        Tagger(min_count=99).fit([["a", "b"]], [["X", "Y"]])
+    with pytest.raises(DataError, match=r"k must be a whole number"):
+        fitted.n_best(X, 0)
+    with pytest.raises(DataError, match="at least one word"):
+        fitted.evaluate([[]], [[]])
+    with pytest.raises(DataError, match=r"validation sentences\[0\]"):
+        Tagger().fit(X, Y, validation_data=([[]], [[]]))
