@@ -5,12 +5,14 @@ from longshort.tasks._explain_plot import plot_explanation
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
 from longshort.tasks._horizon import score_by_horizon
+from longshort.tasks._language_model import LanguageModel
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
 
 __all__ = [
     "Forecaster",
+    "LanguageModel",
     "SequenceClassifier",
     "Task",
     "load",

@@ -1,0 +1,177 @@
+"""Running text as numbers: one text, a file that is larger than memory, or several texts."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from longshort._errors import DataError
+from longshort.data._vocabulary import END, UNKNOWN, Vocabulary
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Numbers of the tokens of some texts, laid end to end.
+
+    Attributes:
+        ids: (n,) uint16, int32 where the vocabulary is larger. END begins and ends texts, as
+            `<eos>` does in the Penn Treebank: END, text 1, END, text 2, ..., END. A single text has
+            none at its end. Where tokens are words or subwords each of its lines ends with one.
+        starts: Place in `ids` of the END before each text.
+        num_characters: Of all texts.
+        several: Whether there may be several texts, each with END behind it.
+    """
+
+    ids: np.ndarray
+    starts: list[int]
+    num_characters: int
+    several: bool
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens have one before them, the END that begins a text included."""
+        return len(self.ids) - 1
+
+    def texts(self) -> list[np.ndarray]:
+        """Return the numbers of each text, from the END before it to its last token.
+
+        Example:
+            >>> vocabulary = Vocabulary.fit(["ab"], "char")
+            >>> [text.tolist() for text in encode_corpus(["ab", "b"], vocabulary).texts()]
+            [[3, 4, 5, 3], [3, 5, 3]]
+        """
+        ends = [*(start + 1 for start in self.starts[1:]), len(self.ids)]
+        return [self.ids[a:b] for a, b in zip(self.starts, ends, strict=True)]
+
+
+def encode_corpus(
+    texts: Any, vocabulary: Vocabulary, name: str = "texts", *, several: bool | None = None
+) -> Corpus:
+    r"""Read texts once, a line at a time, and keep only their numbers.
+
+    A gigabyte of characters takes 2 GB, as all but the largest vocabularies fit two bytes.
+
+    Args:
+        texts: A str is one text, a `Path` a file with one text (UTF-8), an iterable several texts.
+        vocabulary: Cuts them into tokens.
+        name: Of `texts`, for messages.
+        several: Whether END is put behind each text; None: where `texts` is an iterable.
+
+    Raises:
+        DataError: If they are of another kind, hold no token, or a file is not in UTF-8.
+
+    Example:
+        >>> vocabulary = Vocabulary.fit(["a rose is a rose"])
+        >>> encode_corpus("a rose is\na rose", vocabulary).ids.tolist()
+        [3, 4, 5, 6, 3, 4, 5]
+    """
+    single = isinstance(texts, (str, Path))
+    ids = array("H" if len(vocabulary) <= 2**16 else "i")
+    dtype = np.dtype(np.uint16 if ids.typecode == "H" else np.int32)
+    lines = single and vocabulary.unit != "char"
+    several = not single if several is None else several
+    starts, characters = [0], 0
+    ids.append(END)
+    begun = True
+    for text in _each(texts, name):
+        if not begun:
+            starts.append(len(ids) - 1)
+        for line in iter_lines(text) if single else [text]:
+            characters += len(line)
+            ids.frombytes(vocabulary.encode(line).astype(dtype).tobytes())
+            if lines and line.endswith("\n"):
+                ids.append(END)
+        begun = False
+        if several:
+            ids.append(END)
+    found = np.frombuffer(ids, dtype)
+    if not (found != END).any():
+        raise DataError(f"{_named(texts, name)}: expected some text, found no token in it.")
+    return Corpus(found, starts, characters, several)
+
+
+def check_known(corpus: Corpus, texts: Any, name: str = "texts") -> float:
+    """Return the share of tokens that are unknown.
+
+    Raises:
+        DataError: If all are.
+    """
+    tokens = corpus.ids[corpus.ids != END]
+    unknown = int((tokens == UNKNOWN).sum())
+    if unknown == len(tokens):
+        raise DataError(
+            f"{_named(texts, name)}: none of its {unknown} tokens occurred in training. Is it in "
+            "the language and script that the model was trained on?"
+        )
+    return unknown / len(tokens)
+
+
+def iter_texts(texts: Any, name: str = "texts") -> Iterator[str]:
+    """Yield the lines of a text or of a file, with their ends, or several texts.
+
+    What a vocabulary is fitted on; arguments and errors as in `encode_corpus`.
+    """
+    single = isinstance(texts, (str, Path))
+    for text in _each(texts, name):
+        yield from iter_lines(text) if single else [text]
+
+
+def iter_lines(source: str | Path) -> Iterator[str]:
+    r"""Yield the lines of a text, or of a file in UTF-8, with their ends as \n.
+
+    Raises:
+        DataError: If the file is not there or not in UTF-8; the message has the line.
+
+    Example:
+        >>> list(iter_lines("one\r\ntwo"))
+        ['one\n', 'two']
+    """
+    if isinstance(source, str):
+        text = source.replace("\r\n", "\n").replace("\r", "\n")
+        start = 0
+        while start < len(text):
+            end = text.find("\n", start) + 1 or len(text)
+            yield text[start:end]
+            start = end
+        return
+    number = 0
+    try:
+        with open(source, "rb") as file:
+            for number, line in enumerate(file, 1):
+                decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield decoded.replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}, line {number}: byte {error.start + 1} of the line is not UTF-8. "
+            "Convert the file, with iconv for instance."
+        ) from None
+    except FileNotFoundError:
+        raise DataError(f"{source}: there is no such file.") from None
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from None
+
+
+def _each(texts: Any, name: str) -> Iterator[Any]:
+    if isinstance(texts, (str, Path)):
+        yield texts
+        return
+    if isinstance(texts, bytes) or not isinstance(texts, Iterable):
+        raise DataError(
+            f"{name}: expected a str, a pathlib.Path of a file or a list of str, got a "
+            f"{type(texts).__name__}."
+        )
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                f"{name}[{i}]: expected a str, got a {type(text).__name__}. Decode or convert it."
+            )
+        yield text
+
+
+def _named(texts: Any, name: str) -> str:
+    return str(texts) if isinstance(texts, Path) else name
