@@ -21,7 +21,6 @@ from longshort.tasks._base import (
     check_rate,
     check_share,
     check_whole,
-    is_a,
 )
 from longshort.tasks._bigrams import Bigrams
 from longshort.tasks._language_sampling import TextStream, check_sampling, choose
@@ -473,8 +472,9 @@ class LanguageModel(Task):
             *check_whole("seed", self.seed, 0, MAX_SEED),
         ]
         for name, value in (("clip_norm", self.clip_norm), ("max_minutes", self.max_minutes)):
-            absent = name == "max_minutes" and value is None
-            if not absent and not (is_a(Real, value) and 0 < value < math.inf):
+            if value is None and name == "max_minutes":
+                continue
+            if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < math.inf:
                 faults.append(f"{name} must be a number above 0, got {value!r}")
         if faults:
             raise DataError(f"LanguageModel: {'; '.join(faults)}.")
