@@ -11,6 +11,7 @@ from longshort.data._sequences import (
 from longshort.data._series import SeriesSet
 from longshort.data._sets import load_dataset
 from longshort.data._tables import read_table
+from longshort.data._text_files import TextSet, read_texts
 from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
@@ -18,6 +19,7 @@ __all__ = [
     "SequenceSet",
     "SeriesSet",
     "Standardizer",
+    "TextSet",
     "Vocabulary",
     "check_sequences",
     "check_series",
@@ -25,5 +27,6 @@ __all__ = [
     "pad_sequences",
     "read_sequences",
     "read_table",
+    "read_texts",
     "wide_to_long",
 ]
