@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from longshort._errors import DataError
+from longshort.data._text_files import iter_lines
 from longshort.data._vocabulary import END, UNKNOWN, Vocabulary
 
 
@@ -20,8 +21,8 @@ class Corpus:
 
     Attributes:
         ids: (n,) uint16, int32 where the vocabulary is larger. END begins and ends texts, as
-            `<eos>` does in the Penn Treebank: END, text 1, END, text 2, ..., END. A single text has
-            none at its end. Where tokens are words or subwords each of its lines ends with one.
+            `<eos>` does in the Penn Treebank: END, text 1, END, text 2, ..., and END again where
+            there may be several. In words and subwords each line of a single text ends with one.
         starts: Place in `ids` of the END before each text.
         num_characters: Of all texts.
         several: Whether there may be several texts, each with END behind it.
@@ -45,7 +46,7 @@ class Corpus:
             >>> [text.tolist() for text in encode_corpus(["ab", "b"], vocabulary).texts()]
             [[3, 4, 5, 3], [3, 5, 3]]
         """
-        ends = [*(start + 1 for start in self.starts[1:]), len(self.ids)]
+        ends = [*(start + self.several for start in self.starts[1:]), len(self.ids)]
         return [self.ids[a:b] for a, b in zip(self.starts, ends, strict=True)]
 
 
@@ -80,8 +81,10 @@ def encode_corpus(
     begun = True
     for text in _each(texts, name):
         if not begun:
+            if not several:
+                ids.append(END)
             starts.append(len(ids) - 1)
-        for line in iter_lines(text) if single else [text]:
+        for line in _lines(text) if single else [text]:
             characters += len(line)
             ids.frombytes(vocabulary.encode(line).astype(dtype).tobytes())
             if lines and line.endswith("\n"):
@@ -118,42 +121,22 @@ def iter_texts(texts: Any, name: str = "texts") -> Iterator[str]:
     """
     single = isinstance(texts, (str, Path))
     for text in _each(texts, name):
-        yield from iter_lines(text) if single else [text]
+        yield from _lines(text) if single else [text]
 
 
-def iter_lines(source: str | Path) -> Iterator[str]:
-    r"""Yield the lines of a text, or of a file in UTF-8, with their ends as \n.
-
-    Raises:
-        DataError: If the file is not there or not in UTF-8; the message has the line.
-
-    Example:
-        >>> list(iter_lines("one\r\ntwo"))
-        ['one\n', 'two']
-    """
-    if isinstance(source, str):
-        text = source.replace("\r\n", "\n").replace("\r", "\n")
-        start = 0
-        while start < len(text):
-            end = text.find("\n", start) + 1 or len(text)
-            yield text[start:end]
-            start = end
+def _lines(source: str | Path) -> Iterator[str]:
+    """Yield the lines of a text or of a file alike, with line feeds at their ends."""
+    if isinstance(source, Path):
+        yield from iter_lines(source, keep_ends=True)
         return
-    number = 0
-    try:
-        with open(source, "rb") as file:
-            for number, line in enumerate(file, 1):
-                decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield decoded.replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source}, line {number}: byte {error.start + 1} of the line is not UTF-8. "
-            "Convert the file, with iconv for instance."
-        ) from None
-    except FileNotFoundError:
-        raise DataError(f"{source}: there is no such file.") from None
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read: {error.strerror or error}.") from None
+    start = 0
+    while start < len(source):
+        end = source.find("\n", start) + 1
+        if not end:
+            yield source[start:].rstrip("\r")
+            return
+        yield source[start:end].rstrip("\r\n") + "\n"
+        start = end
 
 
 def _each(texts: Any, name: str) -> Iterator[Any]:
