@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import app
+from longshort.tasks._language_training import LanguagePlan
 from longshort.tasks._net_training import TrainPlan
 
 ROOT = Path(__file__).parent.parent
@@ -73,13 +74,20 @@ def test_readme_examples(tmp_path, monkeypatch):
     assert longshort.load("model.longshort").predict().shape == (12, 7)
 
 
-def test_forecasting_page(tmp_path, monkeypatch):
-    """Its blocks in their order, Python and commands, with one epoch a training."""
+def test_language_page(tmp_path, monkeypatch):
+    """Its blocks in their order, with one epoch a training."""
     monkeypatch.chdir(tmp_path)
-    plan = TrainPlan.of
+    plan = LanguagePlan.of
     quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
-    monkeypatch.setattr(TrainPlan, "of", quick)
-    page = (ROOT / "docs" / "forecasting.md").read_text()
+    monkeypatch.setattr(LanguagePlan, "of", quick)
+    names, commands = run_page("language.md")
+    assert commands == ["train", "evaluate", "predict", "generate", "generate"]
+    assert names["layers"]["embeddings"].shape[1] == 64
+
+
+def run_page(name):
+    """Run the blocks of a page: Python, and commands where they say nothing of a language."""
+    page = (ROOT / "docs" / name).read_text()
     names, commands = {}, []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
         if language == "python":
@@ -91,6 +99,16 @@ def test_forecasting_page(tmp_path, monkeypatch):
             result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, result.output
             commands.append(words[0])
+    return names, commands
+
+
+def test_forecasting_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    plan = TrainPlan.of
+    quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
+    monkeypatch.setattr(TrainPlan, "of", quick)
+    _, commands = run_page("forecasting.md")
     assert commands == ["forecast", "train", "predict"]
     written = {path.name for path in tmp_path.iterdir()}
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written

@@ -285,6 +285,21 @@ def test_a_plain_keras_file_holds_the_network(tmp_path: Path, words: LanguageMod
     assert np.array_equal(again.predict_on_batch(inputs)[0], expected)
 
 
+def test_pretrained_layers(chars: LanguageModel) -> None:
+    layers = chars.pretrained_layers()
+    assert layers["vocabulary"].tokens == chars.vocabulary_.tokens
+    assert layers["embeddings"].shape == (len(chars.vocabulary_), 5)
+    ids = np.array([[END, 5, 6, 7]])
+    x: Any = layers["embeddings"][ids]
+    for weights in layers["lstm"]:
+        layer = LSTM(6, return_sequences=True)
+        layer.build(x.shape)
+        layer.set_weights(weights)
+        x = layer(x)
+    outputs = chars.model_.predict_on_batch([ids.astype(np.int32), *chars._net.zeros(1)])
+    np.testing.assert_allclose(x[:, -1], outputs[3], atol=1e-6)  # h of the second layer
+
+
 def test_bad_texts(chars: LanguageModel, words: LanguageModel) -> None:
     cases = [
         (r"at least one token, found none", lambda: LanguageModel().fit("")),

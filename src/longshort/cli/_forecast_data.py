@@ -152,7 +152,7 @@ def refuse_for_classifier(options: TableOptions, futr: Path | None, file: Path) 
     given["--wide"] = options.wide
     for option, is_given in given.items():
         if is_given:
-            raise DataError(f"{option}: is for a forecaster, but {file} holds a classifier.")
+            raise DataError(f"{option}: is for a forecaster, but {file} holds none.")
 
 
 def _check_files(options: TableOptions, exog: Exog, futr: Path | None, trained: bool) -> None:

@@ -14,6 +14,7 @@ from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
+from longshort.cli._language import score_lines
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ def predict(
     """
     static = table_options.static
     common.check_targets({"--output": output}, inputs=[file, data, *given(futr, static)])
-    from longshort.tasks import Forecaster, load
+    from longshort.tasks import Forecaster, LanguageModel, load
 
     task = load(file)
     if isinstance(task, Forecaster):
@@ -54,6 +55,9 @@ def predict(
         with tables.spoken():
             table = task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
         tables.tell()
+    elif isinstance(task, LanguageModel):
+        refuse_for_classifier(table_options, futr, file)
+        table = score_lines(task, data)
     else:
         refuse_for_classifier(table_options, futr, file)
         table = _labels(task, data, table_options, label_col)
@@ -85,13 +89,16 @@ def evaluate(
     Example: `longshort evaluate gestures.longshort test.csv`
     """
     from longshort.data import read_sequences
-    from longshort.tasks import Forecaster, load
+    from longshort.tasks import Forecaster, LanguageModel, load
 
     task = load(file)
     scores: dict[str, Any]
     if isinstance(task, Forecaster):
         tables = read_tables(data, table_options, Exog.of(task), ahead=False, trained=True)
         scores, fresh = _score_forecaster(task, tables, n_windows)
+    elif isinstance(task, LanguageModel):
+        refuse_for_classifier(table_options, None, file)
+        scores, fresh = task.evaluate(Path(data)), False
     else:
         refuse_for_classifier(table_options, None, file)
         found = read_sequences(data, **_columns(table_options, label_col))

@@ -322,6 +322,26 @@ class LanguageModel(Task):
             "bigram_nats": bigram,
         }
 
+    def pretrained_layers(self) -> dict[str, Any]:
+        """Return what another network can begin with, copies.
+
+        Returns:
+            `vocabulary`: the `Vocabulary`; `embeddings`: (V, E) float32, the vectors of its tokens;
+            `lstm`: for each layer the list of kernel (D, 4H), recurrent kernel (H, 4H) and bias
+            (4H,), as `longshort.layers.LSTM(units).set_weights` takes them.
+
+        Raises:
+            NotFittedError: Before `fit`.
+        """
+        from longshort.tasks._training import copy_weights
+
+        self._check_fitted("give its layers")
+        return {
+            "vocabulary": Vocabulary.from_state(self.vocabulary_.get_state()),
+            "embeddings": copy_weights(self._net.embedding)[0],
+            "lstm": [copy_weights(layer) for layer in self._net.stack.layers],
+        }
+
     def generate(self, prompt: str = "", **options: Any) -> str:
         """Return text that goes on from `prompt`, without it; arguments as in `stream`."""
         return "".join(self.stream(prompt, **options))
