@@ -69,7 +69,7 @@ class LanguageModel(Task):
         weight_drop: Share of the recurrent weights.
         sequence_length: Steps through which gradients go back. The state goes on beyond.
         batch_size: Parts of the text that are trained on side by side.
-        epochs: Most passes over the text. None: as many as make about 10,000 steps, 60 at most.
+        epochs: Most passes over the text. None: as many as make about 9,000 steps, 60 at most.
         learning_rate: Of the Adam optimizer; it rises for 100 steps and falls to zero along a
             cosine.
         clip_norm: Most that the norm of all gradients together may be.

@@ -68,9 +68,11 @@ def choose(
     values = logits.astype(np.float64)
     if temperature == 0:
         return int(values.argmax())
-    order = np.argsort(-values, kind="stable")[:top_k]
+    order = np.arange(len(values))
+    if top_k is not None or top_p is not None:
+        order = np.argsort(-values, kind="stable")[:top_k]
     with np.errstate(over="ignore"):  # far below the best one, at a tiny temperature
-        weights = np.exp((values[order] - values[order[0]]) / temperature)
+        weights = np.exp((values[order] - values.max()) / temperature)
     sums = np.cumsum(weights)
     if top_p is not None:
         count = int(np.searchsorted(sums, top_p * sums[-1] * (1 - 1e-12))) + 1
