@@ -43,7 +43,18 @@ def test_train_options(folder: Path) -> None:
     result = run(
         *("train", "language", folder / "cats.txt", "--model", folder / "two.longshort", "--json"),
         *("--unit", "word", "--units", 4, "--num-layers", 2, "--embedding-dim", 3),
-        *("--vocabulary-size", 9, "--dropout", 0.1, "--weight-drop", 0.2, "--batch-size", 2),
+        *(
+            "--vocabulary-size",
+            9,
+            "--dropout",
+            0.1,
+            "--weight-drop",
+            0.2,
+            "--batch-size",
+            2,
+            "--num-sampled",
+            5,
+        ),
         *("--sequence-length", 8, "--learning-rate", 0.01, "--max-minutes", 1, "--epochs", 1),
         *("--seed", 3, "--validation", folder / "more.txt"),
     )

@@ -26,6 +26,8 @@ LINES = ["the cat sat on the mat.", "the dog sat on the cat.", "a cat and a dog 
 TEXT = "\n".join(LINES * 8)
 SMALL: dict[str, Any] = {"units": 6, "embedding_dim": 5, "epochs": 1, "sequence_length": 16}
 
+REST = {"num_sampled": None, "patience": 1, "max_minutes": None, "seed": 1}
+
 
 @pytest.fixture(scope="module")
 def chars() -> LanguageModel:
@@ -128,12 +130,37 @@ def test_training_carries_its_state_as_scoring_does() -> None:
         np.testing.assert_allclose(found, expected[:, start : start + 8], atol=2e-5)
 
 
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_a_sampled_softmax_is_the_softmax_with_many_samples(tie_weights: bool) -> None:
+    """Values and gradients; each token among the samples or not."""
+    net = shaken(net_of(tie_weights=tie_weights))
+    ids = np.random.default_rng(1).integers(0, 11, (2, 9)).astype(np.int32)
+    given = [ids[:, :-1], ids[:, 1:]]
+    found = []
+    for num_sampled in (None, 100_000):
+        net.stack.reset_state(2)
+        trainer = net.trainer(2, 8, num_sampled)
+        values = np.asarray(trainer.predict_on_batch(given))
+        before = [np.array(v) for v in trainer.trainable_variables]
+        trainer.compile(keras.optimizers.SGD(1e-3), loss=lambda _, y: -y)
+        net.stack.reset_state(2)
+        trainer.train_on_batch(given, given[1])
+        after = [np.array(v) for v in trainer.trainable_variables]
+        found.append((values, [b - a for a, b in zip(after, before, strict=True)]))
+        for variable, value in zip(trainer.trainable_variables, before, strict=True):
+            variable.assign(value)
+    exact, many = found
+    np.testing.assert_allclose(many[0], exact[0], atol=0.05)
+    for gradient, expected in zip(many[1], exact[1], strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=0.05 * np.abs(expected).max())
+
+
 def test_segments_go_through_the_text() -> None:
     ids = np.arange(101)
     plan = LanguagePlan.of(
         *(100,),
         **dict(batch_size=4, length=8, epochs=9, learning_rate=1, clip_norm=1),
-        **dict(patience=1, max_minutes=None, seed=1),
+        **REST,
     )
     assert (plan.batch_size, plan.length, plan.steps) == (4, 8, 3)
     rng, seen = np.random.default_rng(0), set()
@@ -156,7 +183,7 @@ def test_short_texts_get_short_rows(num_tokens: int, shape: tuple[int, ...]) -> 
     plan = LanguagePlan.of(
         *(num_tokens,),
         **dict(batch_size=4, length=16, epochs=None, learning_rate=1, clip_norm=1),
-        **dict(patience=1, max_minutes=None, seed=1),
+        **REST,
     )
     assert (plan.batch_size, plan.length, plan.steps) == shape
     assert plan.epochs == 60 and plan.rate(0.0) > 0 and plan.rate(1.0) < 1e-12
@@ -353,6 +380,7 @@ def test_bad_sampling(chars: LanguageModel, bad: dict[str, Any]) -> None:
         {"min_count": 0},
         {"lowercase": 1},
         {"tie_weights": "yes"},
+        {"num_sampled": 0},
         {"dropout": 1.0},
         {"weight_drop": -0.1},
         {"sequence_length": 0},

@@ -38,6 +38,9 @@ def train_language(
         int | None, typer.Option(help="Values of a token's vector.", min=1)
     ] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="Most tokens.", min=5)] = None,
+    num_sampled: Annotated[
+        int | None, typer.Option(help="Tokens that stand for all in a training step.", min=1)
+    ] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of outputs dropped.")] = None,
     weight_drop: Annotated[
         float | None, typer.Option(help="Share of recurrent weights dropped.")
@@ -68,6 +71,7 @@ def train_language(
         "num_layers": num_layers,
         "embedding_dim": embedding_dim,
         "vocabulary_size": vocabulary_size,
+        "num_sampled": num_sampled,
         "dropout": dropout,
         "weight_drop": weight_drop,
         "sequence_length": sequence_length,
@@ -145,6 +149,11 @@ def generate(
         typer.echo(piece, nl=False)
         sys.stdout.flush()
     typer.echo()
+
+
+def score_text(task: LanguageModel, data: str) -> dict[str, Any]:
+    """Return the scores of a file as one text."""
+    return {**task.evaluate(Path(data))}
 
 
 def score_lines(task: LanguageModel, data: str) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
-from longshort.cli._language import score_lines
+from longshort.cli._language import score_lines, score_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def evaluate(
         scores, fresh = _score_forecaster(task, tables, n_windows)
     elif isinstance(task, LanguageModel):
         refuse_for_classifier(table_options, None, file)
-        scores, fresh = task.evaluate(Path(data)), False
+        scores, fresh = score_text(task, data), False
     else:
         refuse_for_classifier(table_options, None, file)
         found = read_sequences(data, **_columns(table_options, label_col))

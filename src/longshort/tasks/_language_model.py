@@ -56,11 +56,15 @@ class LanguageModel(Task):
         units: H of each LSTM layer.
         num_layers: Number of LSTM layers.
         embedding_dim: Values of a token's vector. None: 64 for characters, else 256.
-        vocabulary_size: Most tokens. None: all characters or words, 8,000 subwords. All of them
-            are in the softmax, whose cost grows with their number.
+        vocabulary_size: Most tokens. None: all characters or words, 8,000 subwords. The cost of
+            the softmax grows with their number.
         min_count: Least number of times that a known token occurs. None: 2 for words, so that the
             unknown token is learnt, else 1.
         lowercase: Whether to turn text into lower case first.
+        num_sampled: Tokens that are drawn for each training step to stand for the whole vocabulary
+            in the softmax; what is not held out is then a loss that is estimated. Scores and text
+            are always from all tokens. None: all in training too; for some 20,000 words and more,
+            2,000 or so train much faster.
         tie_weights: Whether the vectors are the rows of the softmax too. None: for words and
             subwords.
         dropout: Share of the outputs of each layer that are dropped in training.
@@ -112,6 +116,7 @@ class LanguageModel(Task):
         vocabulary_size: int | None = None,
         min_count: int | None = None,
         lowercase: bool = False,
+        num_sampled: int | None = None,
         tie_weights: bool | None = None,
         dropout: float = 0.2,
         input_dropout: float = 0.05,
@@ -134,6 +139,7 @@ class LanguageModel(Task):
         self.vocabulary_size = vocabulary_size
         self.min_count = min_count
         self.lowercase = lowercase
+        self.num_sampled = num_sampled
         self.tie_weights = tie_weights
         self.dropout = dropout
         self.input_dropout = input_dropout
@@ -212,6 +218,7 @@ class LanguageModel(Task):
             epochs=self.epochs,
             learning_rate=self.learning_rate,
             clip_norm=self.clip_norm,
+            num_sampled=self.num_sampled,
             patience=self.patience,
             max_minutes=self.max_minutes,
             seed=self.seed,
@@ -471,6 +478,11 @@ class LanguageModel(Task):
                 else check_whole("vocabulary_size", self.vocabulary_size, 5, 10**7)
             ),
             *([] if self.min_count is None else check_whole("min_count", self.min_count, 1, 10**9)),
+            *(
+                []
+                if self.num_sampled is None
+                else check_whole("num_sampled", self.num_sampled, 1, 10**6)
+            ),
             *[
                 f"{name} must be True or False{rest}, got {value!r}"
                 for name, rest, value, allowed in (

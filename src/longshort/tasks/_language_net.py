@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from longshort.layers import LSTM, EmbeddingDropout, StackedRNN
+from longshort.tasks._sampled_softmax import SampledLogProbability
 
 Tensor = Any
 
@@ -125,26 +126,37 @@ class LanguageNet:
         targets = keras.Input((None,), dtype="int32", name="targets")
         self.scorer = keras.Model([ids, targets, *flat], [log_probability(logits, targets), *ends])
 
-    def trainer(self, batch_size: int, length: int) -> keras.Model:
+    def trainer(self, batch_size: int, length: int, num_sampled: int | None = None) -> keras.Model:
         """Return numbers (B, T) and those that follow to the logarithms of their probabilities.
 
-        It carries its state from batch to batch, until `stack.reset_state()`.
+        It carries its state from batch to batch, until `stack.reset_state()`. With `num_sampled`
+        the probabilities are estimated from so many tokens.
         """
         shape = (batch_size, length)
         ids = keras.Input(batch_shape=shape, dtype="int32")
         targets = keras.Input(batch_shape=shape, dtype="int32")
-        logits, *_ = self._run(ids, stateful=True)
-        return keras.Model([ids, targets], log_probability(logits, targets))
+        if num_sampled is None:
+            logits, *_ = self._run(ids, stateful=True)
+            return keras.Model([ids, targets], log_probability(logits, targets))
+        outputs, *_ = self._outputs(ids, stateful=True)
+        estimate = SampledLogProbability(
+            self.head or self.embedding, self.plan.num_tokens, num_sampled, self.plan.seed % 2**31
+        )
+        return keras.Model([ids, targets], estimate(outputs, targets))
 
     def _run(self, ids: Tensor, **options: Any) -> list[Tensor]:
+        outputs, *after = self._outputs(ids, **options)
+        if self.head is not None:
+            return [self.head(outputs), *after]
+        return [self.embedding(outputs, reverse=True), *after]
+
+    def _outputs(self, ids: Tensor, **options: Any) -> list[Tensor]:
         vectors = self.input_dropout(self.word_dropout(self.embedding(ids), ids))
         outputs, *after = self.stack(vectors, **options)
         outputs = self.output_dropout(outputs)
         if self.projection is not None:
             outputs = self.projection(outputs)
-        if self.head is not None:
-            return [self.head(outputs), *after]
-        return [self.embedding(outputs, reverse=True), *after]
+        return [outputs, *after]
 
     def zeros(self, batch_size: int) -> list[np.ndarray]:
         """Return the states before a text, (B, H) each."""

@@ -36,6 +36,7 @@ class LanguagePlan:
         epochs: Most passes.
         learning_rate: At the start; falls to zero along a cosine.
         clip_norm: Most that the norm of all gradients together may be.
+        num_sampled: Tokens that stand for all in the softmax of a step, or None for all.
         patience: Epochs without a better validation loss before stopping.
         max_minutes: Time after which training ends, or None.
         seed: Decides where each epoch begins.
@@ -47,6 +48,7 @@ class LanguagePlan:
     epochs: int
     learning_rate: float
     clip_norm: float
+    num_sampled: int | None
     patience: int
     max_minutes: float | None
     seed: int
@@ -108,7 +110,7 @@ def train(
     """
     import keras
 
-    model = net.trainer(plan.batch_size, plan.length)
+    model = net.trainer(plan.batch_size, plan.length, plan.num_sampled)
     optimizer = keras.optimizers.Adam(
         plan.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
     )
