@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_options(folder: Path) -> None:
     result = run(
         *("train", "language", folder / "cats.txt", "--model", folder / "two.longshort", "--json"),
-        *("--unit", "word", "--units", 4, "--num-layers", 2, "--embedding-dim", 3),
+        *("--unit", "word", "--units", 4, "--num-layers", 2, "--embedding-size", 3),
         *(
             "--vocabulary-size",
             9,

@@ -62,7 +62,7 @@ def test_readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     own = [b for b in blocks if "longshort.tasks" in b]
-    assert len(own) == 3
+    assert len(own) == 4
     for block in own:
         exec(block, {})
     layer = longshort.layers.LSTM(4)
@@ -80,16 +80,17 @@ def test_language_page(tmp_path, monkeypatch):
     plan = LanguagePlan.of
     quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
     monkeypatch.setattr(LanguagePlan, "of", quick)
-    names, commands = run_page("language.md")
+    names = {}
+    commands = run_blocks("language.md", names)
     assert commands == ["train", "evaluate", "predict", "generate", "generate"]
     assert names["layers"]["embeddings"].shape[1] == 64
 
 
-def run_page(name):
-    """Run the blocks of a page: Python, and commands where they say nothing of a language."""
-    page = (ROOT / "docs" / name).read_text()
-    names, commands = {}, []
-    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", page, re.S | re.M):
+def run_blocks(page, names):
+    """Run the blocks of a page in docs/ in their order, Python and commands; return the latter."""
+    commands = []
+    text = (ROOT / "docs" / page).read_text()
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.S | re.M):
         if language == "python":
             exec(block, names)
             continue
@@ -99,7 +100,7 @@ def run_page(name):
             result = CliRunner().invoke(app, words)
             assert result.exit_code == 0, result.output
             commands.append(words[0])
-    return names, commands
+    return commands
 
 
 def test_forecasting_page(tmp_path, monkeypatch):
@@ -108,7 +109,21 @@ def test_forecasting_page(tmp_path, monkeypatch):
     plan = TrainPlan.of
     quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
     monkeypatch.setattr(TrainPlan, "of", quick)
-    _, commands = run_page("forecasting.md")
+    commands = run_blocks("forecasting.md", {})
     assert commands == ["forecast", "train", "predict"]
     written = {path.name for path in tmp_path.iterdir()}
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written
+
+
+def test_text_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with small networks."""
+    monkeypatch.chdir(tmp_path)
+    defaults = longshort.tasks.TextClassifier.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "epochs", 2)
+    monkeypatch.setitem(defaults, "embedding_size", 4)
+    names = {}
+    for command in run_blocks("text.md", names):
+        assert command in ("train", "evaluate", "predict")
+    assert names["model"].predict(["brake"]).shape == (1,)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"notes.longshort", "training.png", "labels.csv", "why.html"} <= written

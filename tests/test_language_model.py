@@ -24,7 +24,7 @@ from longshort.tasks._language_training import LanguagePlan, _segments
 
 LINES = ["the cat sat on the mat.", "the dog sat on the cat.", "a cat and a dog sat."]
 TEXT = "\n".join(LINES * 8)
-SMALL: dict[str, Any] = {"units": 6, "embedding_dim": 5, "epochs": 1, "sequence_length": 16}
+SMALL: dict[str, Any] = {"units": 6, "embedding_size": 5, "epochs": 1, "sequence_length": 16}
 
 REST = {"num_sampled": None, "patience": 1, "max_minutes": None, "seed": 1}
 
@@ -37,13 +37,15 @@ def chars() -> LanguageModel:
 @pytest.fixture(scope="module")
 def words() -> LanguageModel:
     """Of several texts, with tied weights and a projection."""
-    return LanguageModel("word", weight_drop=0.3, embedding_dropout=0.1, **SMALL).fit(LINES * 8)
+    return LanguageModel(unit="word", weight_drop=0.3, embedding_dropout=0.1, **SMALL).fit(
+        LINES * 8
+    )
 
 
 def net_of(**options: Any) -> LanguageNet:
     plan: dict[str, Any] = {
         "num_tokens": 11,
-        "embedding_dim": 5,
+        "embedding_size": 5,
         "units": 6,
         "num_layers": 2,
         "tie_weights": True,
@@ -271,7 +273,7 @@ def test_steps_with_and_without_kernels(
 def test_text_ends(words: LanguageModel) -> None:
     """A model of several texts draws the end of one; a model of one text draws ends of lines."""
     assert len(words.vocabulary_.encode(words.generate(max_tokens=10**6))) < 10**5
-    task = LanguageModel("word", **SMALL).fit(TEXT)
+    task = LanguageModel(unit="word", **SMALL).fit(TEXT)
     text = task.generate("the", max_tokens=200)
     assert "\n" in text
     assert task.vocabulary_.tokens[UNKNOWN] not in text
@@ -279,7 +281,7 @@ def test_text_ends(words: LanguageModel) -> None:
 
 def test_subwords() -> None:
     pytest.importorskip("sentencepiece")
-    task = LanguageModel("subword", vocabulary_size=300, **SMALL).fit(TEXT)
+    task = LanguageModel(unit="subword", vocabulary_size=300, **SMALL).fit(TEXT)
     found = task.evaluate("the cat sat\non the dog.")
     assert found["unknown_share"] == 0.0
     assert task.generate("the cat", max_tokens=30)
@@ -330,7 +332,7 @@ def test_bad_texts(chars: LanguageModel, words: LanguageModel) -> None:
         (r"at least one token, found none", lambda: LanguageModel().fit("")),
         (r"at least one token", lambda: LanguageModel().fit([])),
         (r"at least 2 tokens to train on, got 1", lambda: LanguageModel().fit("a")),
-        (r"occurs 2 times", lambda: LanguageModel("word").fit("each word once")),
+        (r"occurs 2 times", lambda: LanguageModel(unit="word").fit("each word once")),
         (r"validation_text: none of", lambda: LanguageModel().fit(TEXT, validation_text="ÄÖÜ")),
         (r"texts: none of its 3 tokens", lambda: chars.evaluate("ÄÖÜ")),
         (r"texts\[1\]: expected some text", lambda: chars.predict(["cat", ""])),
@@ -375,7 +377,7 @@ def test_bad_sampling(chars: LanguageModel, bad: dict[str, Any]) -> None:
         {"unit": "byte"},
         {"units": 0},
         {"num_layers": 1.5},
-        {"embedding_dim": 0},
+        {"embedding_size": 0},
         {"vocabulary_size": 4},
         {"min_count": 0},
         {"lowercase": 1},

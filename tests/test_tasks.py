@@ -15,7 +15,14 @@ import pytest
 
 from longshort import tasks
 from longshort._errors import NotFittedError
-from longshort.tasks import Forecaster, LanguageModel, SequenceClassifier, Task, load
+from longshort.tasks import (
+    Forecaster,
+    LanguageModel,
+    SequenceClassifier,
+    Task,
+    TextClassifier,
+    load,
+)
 
 
 def some_series() -> pd.DataFrame:
@@ -39,6 +46,7 @@ class Case:
 
 
 X, Y = some_sequences()
+TEXTS = [f"{('poor', 'fair', 'good')[i % 3]} and {i}" for i in range(30)]
 CASES = {
     "Forecaster": Case(
         lambda **more: Forecaster(3, 8, units=4, epochs=2, season_length=4, **more),
@@ -52,6 +60,9 @@ CASES = {
     ),
     "SequenceClassifier": Case(
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)
+    ),
+    "TextClassifier": Case(
+        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, **more), (TEXTS, Y), (TEXTS,)
     ),
 }
 

@@ -17,7 +17,7 @@ from longshort.cli._use import evaluate, predict
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Forecast series and classify sequences with LSTM networks.",
+    help="Forecast series, classify sequences and texts with LSTM networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -34,7 +34,7 @@ def train_language(
     ] = None,
     units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
     num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
-    embedding_dim: Annotated[
+    embedding_size: Annotated[
         int | None, typer.Option(help="Values of a token's vector.", min=1)
     ] = None,
     vocabulary_size: Annotated[int | None, typer.Option(help="Most tokens.", min=5)] = None,
@@ -69,7 +69,7 @@ def train_language(
     given: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
-        "embedding_dim": embedding_dim,
+        "embedding_size": embedding_size,
         "vocabulary_size": vocabulary_size,
         "num_sampled": num_sampled,
         "dropout": dropout,
@@ -81,7 +81,7 @@ def train_language(
         "max_minutes": max_minutes,
         "seed": seed,
     }
-    task = LanguageModel(unit, **{name: v for name, v in given.items() if v is not None})
+    task = LanguageModel(unit=unit, **{name: v for name, v in given.items() if v is not None})
     began = time.monotonic()
     with training_bar() as bar:
         task.fit(data, validation_text=validation, **bar)

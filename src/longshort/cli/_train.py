@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from longshort.cli import _common as common
+from longshort.cli import _text
 from longshort.cli._common import Data, Epochs, IdCol, Json, LabelCol, Seed, TimeCol
 from longshort.cli._forecast import given
 from longshort.cli._forecast_data import read_tables
@@ -45,7 +46,8 @@ def train_forecast(
     static = {} if tables.static is None else {"static_df": tables.static}
     with common.progress_bar("training") as progress:
         task.fit(series, progress=progress, **static)
-    _finish(task, model, as_json, min(task.losses_), "best validation loss")
+    task.save(model)
+    _say(task, model, as_json, min(task.losses_), "best validation loss")
 
 
 @train_app.command("classify")
@@ -91,14 +93,47 @@ def train_classify(
         raise DataError(f"{data}: {error}.") from None
     with common.progress_bar("training", loss_name="loss") as progress:
         task.fit(found.X, found.y, feature_names=found.features, progress=progress)
+    task.save(model)
+    _tell(task, model, as_json)
+
+
+@train_app.command("text")
+@common.guarded
+@expanded
+def train_text(
+    data: Annotated[str, typer.Argument(help="A csv, tsv or jsonl file, also .gz.")],
+    model: Model,
+    options: _text.TextOptions,
+    columns: _text.TextColumns,
+    label_col: LabelCol = "label",
+    validation: Annotated[
+        Path | None, typer.Option(help="File to stop and calibrate on, instead of a part of DATA.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the training to this file (png, svg, pdf).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a classifier of texts.
+
+    DATA has a column of texts and one of labels; with --label-sep, or lists in jsonl, a text may
+    have several labels or none.
+
+    Example: `longshort train text reviews.csv --model reviews.longshort`
+    """
+    task = _text.train(data, model, options, columns, label_col, validation, plot)
+    _tell(task, model, as_json)
+
+
+def _tell(task: Any, path: Path, as_json: bool) -> None:
+    """Say how the training of a classifier ended."""
     if task.num_held_out_:
-        _finish(task, model, as_json, min(task.history_), "best validation loss")
+        _say(task, path, as_json, min(task.history_), "best validation loss")
     else:
-        _finish(task, model, as_json, task.history_[-1], "last training loss")
+        _say(task, path, as_json, task.history_[-1], "last training loss")
 
 
-def _finish(task: Any, path: Path, as_json: bool, loss: float, kind: str) -> None:
-    task.save(path)
+def _say(task: Any, path: Path, as_json: bool, loss: float, kind: str) -> None:
     if as_json:
         params = task.get_params()
         content = {"task": type(task).__name__, "model": path, "loss": loss, "params": params}

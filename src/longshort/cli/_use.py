@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +11,14 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
+from longshort.cli import _text
 from longshort.cli._common import Data, Json, LabelCol
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
 from longshort.cli._language import score_lines, score_text
+from longshort.cli._text import TextColumns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +29,35 @@ if TYPE_CHECKING:
 File = Annotated[Path, typer.Argument(help="A model that `train` or `forecast` saved.")]
 
 
+@dataclass(frozen=True)
+class Given:
+    """What `predict` and `evaluate` were asked."""
+
+    task: Any
+    file: Path
+    data: str
+    tables: TableOptions
+    columns: TextColumns
+    label_col: str
+    futr: Path | None = None
+    n_windows: int = 0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `evaluate` found: for JSON, and printed for people."""
+
+    content: dict[str, Any]
+    show: Callable[[], None]
+
+
 @common.guarded
 @expanded
 def predict(
     file: File,
     data: Data,
     table_options: TableOptions,
+    columns: TextColumns,
     output: Annotated[
         Path | None, typer.Option(help="Write to this file (csv, tsv, parquet, jsonl).")
     ] = None,
@@ -47,20 +74,10 @@ def predict(
     """
     static = table_options.static
     common.check_targets({"--output": output}, inputs=[file, data, *given(futr, static)])
-    from longshort.tasks import Forecaster, LanguageModel, load
+    from longshort.tasks import load
 
-    task = load(file)
-    if isinstance(task, Forecaster):
-        tables = read_tables(data, table_options, Exog.of(task), futr, ahead=True, trained=True)
-        with tables.spoken():
-            table = task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
-        tables.tell()
-    elif isinstance(task, LanguageModel):
-        refuse_for_classifier(table_options, futr, file)
-        table = score_lines(task, data)
-    else:
-        refuse_for_classifier(table_options, futr, file)
-        table = _labels(task, data, table_options, label_col)
+    asked = Given(load(file), file, data, table_options, columns, label_col, futr)
+    table = _use_of(asked.task, _PREDICT)(asked)
     if output is not None:
         common.write_table(table, output)
     if as_json:
@@ -77,6 +94,7 @@ def evaluate(
     file: File,
     data: Data,
     table_options: TableOptions,
+    columns: TextColumns,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -88,31 +106,130 @@ def evaluate(
 
     Example: `longshort evaluate gestures.longshort test.csv`
     """
-    from longshort.data import read_sequences
-    from longshort.tasks import Forecaster, LanguageModel, load
+    from longshort.tasks import load
 
-    task = load(file)
-    scores: dict[str, Any]
-    if isinstance(task, Forecaster):
-        tables = read_tables(data, table_options, Exog.of(task), ahead=False, trained=True)
-        scores, fresh = _score_forecaster(task, tables, n_windows)
-    elif isinstance(task, LanguageModel):
-        refuse_for_classifier(table_options, None, file)
-        scores, fresh = score_text(task, data), False
-    else:
-        refuse_for_classifier(table_options, None, file)
-        found = read_sequences(data, **_columns(table_options, label_col))
-        if found.y is None:
-            raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
-        scores, fresh = task.evaluate(_channels(task, found, data), found.y), False
+    asked = Given(load(file), file, data, table_options, columns, label_col, None, n_windows)
+    scored = _use_of(asked.task, _EVALUATE)(asked)
     if as_json:
-        common.print_json({**scores, "model": "fresh" if fresh else "saved"})
-    elif isinstance(task, Forecaster):
+        common.print_json({"model": "saved", **scored.content})
+    else:
+        scored.show()
+
+
+def _use_of(task: Any, uses: dict[str, Callable[[Given], Any]]) -> Callable[[Given], Any]:
+    """Return what a command does with a task, found by its class or a base of it."""
+    for base in type(task).__mro__:
+        if base.__name__ in uses:
+            return uses[base.__name__]
+    raise DataError(
+        f"the file holds a {type(task).__name__}, with which this command can do nothing; it takes "
+        f"{', '.join(uses)}."
+    )
+
+
+def _predict_forecast(asked: Given) -> pd.DataFrame:
+    _refuse_text_options(asked)
+    exog = Exog.of(asked.task)
+    tables = read_tables(asked.data, asked.tables, exog, asked.futr, ahead=True, trained=True)
+    with tables.spoken():
+        table = asked.task.predict(tables.past, futr_df=tables.futr, static_df=tables.static)
+    tables.tell()
+    return table
+
+
+def _predict_sequences(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_text_options(asked)
+    return _labels(asked.task, asked.data, asked.tables, asked.label_col)
+
+
+def _predict_texts(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    return _text.predict(asked.task, asked.data, asked.columns)
+
+
+def _predict_lines(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    _refuse_text_options(asked)
+    return score_lines(asked.task, asked.data)
+
+
+def _evaluate_forecast(asked: Given) -> Scored:
+    _refuse_text_options(asked)
+    exog = Exog.of(asked.task)
+    tables = read_tables(asked.data, asked.tables, exog, ahead=False, trained=True)
+    scores, fresh = _score_forecaster(asked.task, tables, asked.n_windows)
+
+    def show() -> None:
         if fresh:
             typer.echo("The saved model has seen these windows: a fresh one was trained for them.")
-        print_scores(scores, n_windows, task.h)
-    else:
-        common.print_columns([[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()])
+        print_scores(scores, asked.n_windows, asked.task.h)
+
+    return Scored({**scores, "model": "fresh" if fresh else "saved"}, show)
+
+
+def _evaluate_sequences(asked: Given) -> Scored:
+    from longshort.data import read_sequences
+
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_text_options(asked)
+    task, data, label_col = asked.task, asked.data, asked.label_col
+    found = read_sequences(data, **_columns(asked.tables, label_col))
+    if found.y is None:
+        raise DataError(f"{data}: has no labels to score; add y (npz) or a {label_col} column.")
+    scores = task.evaluate(_channels(task, found, data), found.y)
+    rows = [[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
+def _evaluate_texts(asked: Given) -> Scored:
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_row_options(asked)
+    report = _text.evaluate(asked.task, asked.data, asked.columns, asked.label_col)
+    return Scored(_text.content(report), lambda: _text.show(report))
+
+
+def _evaluate_language(asked: Given) -> Scored:
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_row_options(asked)
+    _refuse_text_options(asked)
+    scores = score_text(asked.task, asked.data)
+    rows = [[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
+_PREDICT = {
+    "Forecaster": _predict_forecast,
+    "LanguageModel": _predict_lines,
+    "SequenceClassifier": _predict_sequences,
+    "TextClassifier": _predict_texts,
+}
+_EVALUATE = {
+    "Forecaster": _evaluate_forecast,
+    "LanguageModel": _evaluate_language,
+    "SequenceClassifier": _evaluate_sequences,
+    "TextClassifier": _evaluate_texts,
+}
+
+
+def _refuse_text_options(asked: Given) -> None:
+    """Refuse options that only a model of texts has a use for."""
+    _refuse(asked, asked.columns, TextColumns(), "a model of texts")
+
+
+def _refuse_row_options(asked: Given) -> None:
+    """Refuse options that only a model of series or sequences has a use for."""
+    _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+
+
+def _refuse(asked: Given, found: Any, default: Any, whose: str) -> None:
+    for field in fields(default):
+        if getattr(found, field.name) != getattr(default, field.name):
+            option = f"--{field.name.replace('_', '-')}"
+            name = type(asked.task).__name__
+            raise DataError(f"{option}: is for {whose}, but {asked.file} holds a {name}.")
 
 
 def _score_forecaster(

@@ -99,9 +99,8 @@ def read_texts(
         found.texts.append(text)
         found.lines.append(line)
         if found.labels is not None:
-            found.labels.append(
-                _label(row[label_col], label_sep, f"{path}: line {line}: the label")
-            )
+            name = f"{path}: line {line}: the label"
+            found.labels.append(_label(row[str(label_col)], label_sep, name))
     if not found.texts:
         raise DataError(f"{path}: expected at least one text, found none.")
     return found

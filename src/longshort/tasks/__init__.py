@@ -9,16 +9,20 @@ from longshort.tasks._language_model import LanguageModel
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
+from longshort.tasks._text_classifier import TextClassifier
+from longshort.tasks._training_plot import plot_training
 
 __all__ = [
     "Forecaster",
     "LanguageModel",
     "SequenceClassifier",
     "Task",
+    "TextClassifier",
     "load",
     "plot_by_horizon",
     "plot_explanation",
     "plot_forecast",
+    "plot_training",
     "score_by_horizon",
     "write_report",
 ]

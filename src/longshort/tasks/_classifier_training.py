@@ -1,9 +1,13 @@
-"""Train and run a Keras model that maps padded sequences and their mask to class logits."""
+"""Train and run a Keras model that maps padded sequences and their mask to logits.
+
+A sequence is an array (T_i, D) of measurements or (T_i,) of numbers of tokens. Targets are (n,)
+class indices, or (n, K) of 0 and 1 where several labels may apply to a sequence.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,9 @@ from longshort._errors import DataError
 from longshort.data._batches import Batch, shuffled_batches, sorted_batches
 from longshort.data._sequences import pad_sequences
 from longshort.tasks._training import Progress, copy_weights, interruptible
+
+# Lengths and the longest of the training part to batches.
+Divide = Callable[[Sequence[int], int], tuple[Batch, ...]]
 
 
 def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -57,15 +64,17 @@ def train(
     longest: int,
     rng: np.random.Generator,
     progress: Progress | None,
+    weights: np.ndarray | None = None,
+    divide: Divide = sorted_batches,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train with Adam; stop on the held-out part where there is one.
 
     Args:
-        model: Keras model ((B, T, D), (B, T)) to (B, K) logits.
-        sequences: n arrays (T_i, D) to train on.
-        targets: (n,) class indices.
-        held: Held-out arrays (T_i, D); may be empty.
-        held_targets: Their class indices.
+        model: Keras model ((B, T, D) or (B, T), (B, T)) to (B, K) logits.
+        sequences: n arrays (T_i, D) or (T_i,) to train on.
+        targets: (n,) class indices, or (n, K).
+        held: Held-out sequences; may be empty.
+        held_targets: Their targets.
         learning_rate: At the start; falls to zero along a cosine.
         epochs: Most passes.
         batch_size: Sequences a step.
@@ -73,6 +82,8 @@ def train(
         longest: Most steps of the training part; bounds the padding.
         rng: Shuffles.
         progress: Called with epoch, epochs, loss.
+        weights: (n,) how much each sequence counts, of mean 1; None: all the same.
+        divide: How held-out sequences are put into batches.
 
     Returns:
         The weights of the best epoch (of the last without a held-out part) and the losses.
@@ -90,7 +101,11 @@ def train(
             keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
             global_clipnorm=1.0,
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=(
+            keras.losses.BinaryCrossentropy(from_logits=True)
+            if targets.ndim == 2
+            else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        ),
     )
     best: list[np.ndarray] = []
     history: list[float] = []
@@ -102,11 +117,12 @@ def train(
                 for batch in shuffled_batches(lengths, batch_size, rng):
                     x, y = _pad(sequences, batch), batch.take(targets)
                     # The mean over all rows: padding counts, as 0.
-                    mean = float(model.train_on_batch(x, y, batch.weights))
+                    counts = batch.weights if weights is None else batch.take(weights)
+                    mean = float(model.train_on_batch(x, y, counts))
                     loss += mean * batch_size / len(sequences)
                     interrupt.check()
                 if held:
-                    loss = cross_entropy(logits(model, held, longest), held_targets)
+                    loss = cross_entropy(logits(model, held, longest, divide), held_targets)
                 history.append(loss)
                 waited += 1
                 if np.isfinite(loss) and (loss < lowest or not held):
@@ -132,18 +148,21 @@ def train(
     return best, history
 
 
-def logits(model: Any, sequences: Sequence[np.ndarray], longest: int) -> np.ndarray:
+def logits(
+    model: Any, sequences: Sequence[np.ndarray], longest: int, divide: Divide = sorted_batches
+) -> np.ndarray:
     """Run the model in batches of few shapes.
 
     Args:
-        model: Keras model ((B, T, D), (B, T)) to (B, K).
-        sequences: n arrays (T_i, D).
+        model: Keras model ((B, T, D) or (B, T), (B, T)) to (B, K).
+        sequences: n arrays (T_i, D) or (T_i,).
         longest: Most steps of the training part.
+        divide: How they are put into batches.
 
     Returns:
         (n, K) float64, in the order of `sequences`.
     """
-    batches = sorted_batches([len(x) for x in sequences], longest)
+    batches = divide([len(x) for x in sequences], longest)
     parts = [model.predict_on_batch(_pad(sequences, batch)) for batch in batches]
     result = np.empty((len(sequences), parts[0].shape[1]))
     for batch, values in zip(batches, parts, strict=True):
@@ -158,9 +177,17 @@ def log_softmax(values: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy(values: np.ndarray, targets: np.ndarray) -> float:
-    """Return the mean cross entropy, in nats, of (n, K) logits and (n,) class indices."""
+    """Return the mean cross entropy, in nats, of (n, K) logits and (n,) or (n, K) targets."""
+    if targets.ndim == 2:  # the mean over labels too, as Keras has it
+        return float((np.logaddexp(0, values) - targets * values).mean())
     return float(-log_softmax(values)[np.arange(len(targets)), targets].mean())
 
 
 def _pad(sequences: Sequence[np.ndarray], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    return pad_sequences([sequences[i] for i in batch.rows], batch.length, size=batch.size)
+    whole = sequences[0].dtype.kind == "i"
+    return pad_sequences(
+        [sequences[i] for i in batch.rows],
+        batch.length,
+        size=batch.size,
+        dtype=np.int32 if whole else np.float32,
+    )

@@ -52,10 +52,10 @@ class LanguageModel(Task):
     one text (as `<eos>` in the Penn Treebank) and white space where there are several.
 
     Args:
-        unit: What a token is: "char", "word" or "subword"; see `longshort.data.Vocabulary`.
         units: H of each LSTM layer.
+        unit: What a token is: "char", "word" or "subword"; see `longshort.data.Vocabulary`.
         num_layers: Number of LSTM layers.
-        embedding_dim: Values of a token's vector. None: 64 for characters, else 256.
+        embedding_size: Values of a token's vector. None: 64 for characters, else 256.
         vocabulary_size: Most tokens. None: all characters or words, 8,000 subwords. The cost of
             the softmax grows with their number.
         min_count: Least number of times that a known token occurs. None: 2 for words, so that the
@@ -108,11 +108,11 @@ class LanguageModel(Task):
 
     def __init__(
         self,
-        unit: str = "char",
-        *,
         units: int = 512,
+        *,
+        unit: str = "char",
         num_layers: int = 1,
-        embedding_dim: int | None = None,
+        embedding_size: int | None = None,
         vocabulary_size: int | None = None,
         min_count: int | None = None,
         lowercase: bool = False,
@@ -132,10 +132,10 @@ class LanguageModel(Task):
         max_minutes: float | None = None,
         seed: int = 1,
     ) -> None:
-        self.unit = unit
         self.units = units
+        self.unit = unit
         self.num_layers = num_layers
-        self.embedding_dim = embedding_dim
+        self.embedding_size = embedding_size
         self.vocabulary_size = vocabulary_size
         self.min_count = min_count
         self.lowercase = lowercase
@@ -471,7 +471,7 @@ class LanguageModel(Task):
             *([] if self.unit in UNITS else [f"unit must be one of {UNITS}, got {self.unit!r}"]),
             *check_whole("units", self.units, 1, MAX_UNITS),
             *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
-            *check_whole("embedding_dim", self._embedding_dim, 1, MAX_UNITS),
+            *check_whole("embedding_size", self._embedding_size, 1, MAX_UNITS),
             *(
                 []
                 if self.vocabulary_size is None
@@ -512,9 +512,9 @@ class LanguageModel(Task):
             raise DataError(f"LanguageModel: {'; '.join(faults)}.")
 
     @property
-    def _embedding_dim(self) -> int:
-        if self.embedding_dim is not None:
-            return self.embedding_dim
+    def _embedding_size(self) -> int:
+        if self.embedding_size is not None:
+            return self.embedding_size
         return 64 if self.unit == "char" else 256
 
     def _plan(self, num_tokens: int) -> Any:
@@ -522,7 +522,7 @@ class LanguageModel(Task):
 
         return NetPlan(
             num_tokens,
-            self._embedding_dim,
+            self._embedding_size,
             self.units,
             self.num_layers,
             self.unit != "char" if self.tie_weights is None else self.tie_weights,

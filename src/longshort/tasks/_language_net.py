@@ -21,7 +21,7 @@ class NetPlan:
 
     Attributes:
         num_tokens: V, the size of the vocabulary.
-        embedding_dim: E, values of a token's vector.
+        embedding_size: E, values of a token's vector.
         units: H of each LSTM layer.
         num_layers: Number of LSTM layers.
         tie_weights: Whether the rows of the softmax are the vectors of the tokens.
@@ -33,7 +33,7 @@ class NetPlan:
     """
 
     num_tokens: int
-    embedding_dim: int
+    embedding_size: int
     units: int
     num_layers: int
     tie_weights: bool
@@ -45,7 +45,7 @@ class NetPlan:
 
     def num_weights(self) -> int:
         """Return how many weights there are."""
-        V, E, H = self.num_tokens, self.embedding_dim, self.units
+        V, E, H = self.num_tokens, self.embedding_size, self.units
         rows = [E, *[H] * (self.num_layers - 1)]
         stack = sum((D + H + 1) * 4 * H for D in rows)
         if not self.tie_weights:
@@ -77,7 +77,7 @@ class LanguageNet:
         def seed() -> int:
             return int(next(seeds))
 
-        V, E, H = plan.num_tokens, plan.embedding_dim, plan.units
+        V, E, H = plan.num_tokens, plan.embedding_size, plan.units
         if plan.tie_weights:
             self.embedding: Any = TiedEmbedding(V, E, seed=seed())
         else:

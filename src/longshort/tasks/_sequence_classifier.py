@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from longshort.tasks._base import (
     check_whole,
 )
 from longshort.tasks._classifier_training import held_out, log_softmax, logits, train
+from longshort.tasks._labels import find_classes, index_labels, label_array
 from longshort.tasks._scores import classification_scores
 from longshort.tasks._training import Progress
 
@@ -135,10 +136,10 @@ class SequenceClassifier(Task):
         self._check_params()
         sequences = check_sequences(X)
         labels = check_labels(y, len(sequences))
-        classes = _classes(labels)
+        classes = find_classes(labels)
         if len(classes) < 2:
             raise DataError(f"SequenceClassifier: y has one label only ({labels[0]!r}), needs two.")
-        targets = _index(labels, classes, "y")
+        targets = index_labels(labels, classes, "y")
         num_features = sequences[0].shape[1]
         names = None if feature_names is None else _check_names(feature_names, num_features)
         if validation_data is not None:
@@ -146,7 +147,7 @@ class SequenceClassifier(Task):
                 validation_data[0], num_features=num_features, name="validation X"
             )
             held_labels = check_labels(validation_data[1], len(held), name="validation y")
-            held_targets = _index(held_labels, classes, "validation y")
+            held_targets = index_labels(held_labels, classes, "validation y")
             held_name = "validation X"
         else:
             held_name = "the validation part of X, "
@@ -178,7 +179,7 @@ class SequenceClassifier(Task):
         # A new model: without the optimizer's state, and exactly what `load` will build.
         model = self._build(num_features, len(classes))
         model.set_weights(weights)
-        self.classes_ = _label_array(classes)
+        self.classes_ = label_array(classes)
         self.num_features_, self.feature_names_ = num_features, names
         self.history_, self.num_held_out_ = history, len(held)
         self._classes, self._scaler, self._longest = classes, scaler, longest
@@ -227,7 +228,7 @@ class SequenceClassifier(Task):
         """
         self._check_fitted("be evaluated")
         sequences = check_sequences(X, num_features=self.num_features_)
-        targets = _index(check_labels(y, len(sequences)), self._classes, "y")
+        targets = index_labels(check_labels(y, len(sequences)), self._classes, "y")
         return classification_scores(targets, self.predict_proba(sequences), self._majority)
 
     def _check_params(self) -> None:
@@ -325,7 +326,7 @@ class SequenceClassifier(Task):
             if shapes != {(num_features,)} or not (scaler.scale > 0).all():
                 raise ValueError("broken scaler")
         self.history_ = [float(loss) for loss in state["history"]]
-        self.classes_, self._classes = _label_array(classes), classes
+        self.classes_, self._classes = label_array(classes), classes
         self.num_features_, self._longest = num_features, state["longest"]
         self.feature_names_ = None if names is None else _check_names(names, num_features)
         self.num_held_out_ = num_held_out
@@ -340,37 +341,3 @@ def _check_names(names: Any, num_features: int) -> list[str]:
             f"feature_names: expected {num_features} different names, one a channel, got {names!r}."
         )
     return found
-
-
-def _classes(labels: list[Hashable]) -> list[Hashable]:
-    """Return the different labels, sorted where they have an order."""
-    classes = list(dict.fromkeys(labels))
-    try:
-        return sorted(classes)  # type: ignore[type-var]
-    except TypeError:
-        return classes
-
-
-def _index(labels: list[Hashable], classes: list[Hashable], name: str) -> np.ndarray:
-    """Return the place of each label in `classes`, (n,)."""
-    places = {label: k for k, label in enumerate(classes)}
-    unseen = [(i, label) for i, label in enumerate(labels) if label not in places]
-    if unseen:
-        i, label = unseen[0]
-        known = ", ".join(map(repr, classes[:10])) + (", ..." if len(classes) > 10 else "")
-        raise DataError(
-            f"{name}[{i}]: the label {label!r} did not occur in training (labels there: {known})."
-        )
-    return np.array([places[label] for label in labels], dtype=np.int64)
-
-
-def _label_array(classes: list[Hashable]) -> np.ndarray:
-    """Return the labels as a plain array of their kind, else as an array of objects."""
-    kinds = {type(label) for label in classes}
-    if len(kinds) == 1 and kinds <= {str, bool, int, float}:
-        array = np.array(classes)
-        if array.dtype.kind in "Ubif" and array.tolist() == classes:
-            return array
-    array = np.empty(len(classes), dtype=object)
-    array[:] = classes
-    return array

@@ -1,0 +1,476 @@
+"""Classify texts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from longshort._errors import DataError
+from longshort.data._batches import fixed_batches
+from longshort.data._sequences import check_labels
+from longshort.data._vocabulary import Vocabulary
+from longshort.data._word_vectors import read_word_vectors
+from longshort.tasks._base import Task
+from longshort.tasks._classifier_training import held_out, log_softmax, logits, train
+from longshort.tasks._labels import (
+    check_label_sets,
+    find_classes,
+    index_label_sets,
+    index_labels,
+    label_array,
+)
+from longshort.tasks._scores import (
+    ClassReport,
+    calibration_error,
+    class_report,
+    classification_scores,
+    confusion,
+    fit_temperature,
+    multi_label_scores,
+)
+from longshort.tasks._text_classifier_params import check_params, class_weights
+from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
+from longshort.tasks._text_input import check_texts, encode_texts, kept
+from longshort.tasks._text_net import TextNetShape, build_text_net
+from longshort.tasks._training import Progress
+
+
+class TextClassifier(Task):
+    """Labels for texts, read by an LSTM.
+
+    A vocabulary turns a text into tokens, an embedding these into vectors, and LSTMs read them.
+    Beside the LSTM's outputs at a token stands its own vector (Lai et al. 2015); the largest and
+    the mean value of each channel over the text go through one dense layer. The answer for a text
+    is the same to the last bit, alone or in any company.
+
+    Args:
+        units: Size H of each LSTM layer and direction.
+        num_layers: Number of LSTM layers.
+        bidirectional: Whether to read each text backwards too.
+        embedding_size: Size E of the vector of a token; None: 128, or that of `vectors`.
+        unit: What a token is: "word", "char" or "subword" (`pip install longshort[text]`); see
+            `longshort.data.Vocabulary`.
+        vocabulary_size: Most tokens, the rarest of the training part are left out.
+        min_count: Least number of times that a word or character occurs in the training part.
+        lowercase: Whether to turn texts into lower case.
+        max_tokens: Tokens of a text that are read; of longer ones the middle is left out.
+        pooling: How the steps become one vector: "max+mean", "max", "mean", "attention" (a weighted
+            mean with weights that are learnt) or "last" (the state after the last step).
+        dropout: Share of channels that are dropped in training, the same at all steps of a text: of
+            the embedding, of each LSTM's outputs and of the pooled vector.
+        embedding_dropout: Share of words that are dropped, at all their places in a text.
+        word_dropout: Share of places at which the unknown word stands in training instead, so that
+            words which training did not have are nothing new.
+        multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
+        threshold: Probability from which on a label is predicted, with `multi_label`.
+        class_weight: How much a text counts in training by its label: None, all the same;
+            "balanced", as if all labels were equally frequent; or a dict with a weight for each
+            label. Probabilities are then those of labels as frequent as the weights make them.
+        vectors: A file of word vectors (word2vec or GloVe as text, also .gz) to begin with; read
+            in `fit` and not needed later.
+        learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
+        epochs: Most passes over the training part.
+        batch_size: Texts a training step.
+        validation_split: Share of the training part, drawn evenly from each class, on which
+            training is stopped and probabilities are calibrated; 0 for none. Not used where `fit`
+            gets `validation_data`.
+        patience: Epochs without a better validation loss after which training stops; the
+            weights of the best epoch are kept.
+        seed: Whole number, decides on everything random.
+
+    Attributes:
+        classes_: (K,) the labels in order; columns of `predict_proba`.
+        vocabulary_: The tokens of the training part.
+        temperature_: What logits are divided by to be calibrated.
+        num_held_out_: Texts of the validation part.
+        history_: Validation loss of each epoch (training loss where nothing was held out).
+        model_: Keras model: (B, T) numbers of tokens and (B, T) mask to (B, K) logits.
+
+    Example:
+        >>> texts = ["good film", "a bad film", "very good", "so bad"] * 10
+        >>> labels = ["yes", "no", "yes", "no"] * 10
+        >>> task = TextClassifier(4, embedding_size=4, epochs=20, learning_rate=0.05)
+        >>> task.fit(texts, labels).predict(["a good one", "bad, bad"]).tolist()
+        ['yes', 'no']
+    """
+
+    classes_: np.ndarray
+    vocabulary_: Vocabulary
+    temperature_: float
+    num_held_out_: int
+    history_: list[float]
+
+    def __init__(
+        self,
+        units: int = 128,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        embedding_size: int | None = None,
+        unit: str = "word",
+        vocabulary_size: int = 20_000,
+        min_count: int = 1,
+        lowercase: bool = True,
+        max_tokens: int = 400,
+        pooling: str = "max+mean",
+        dropout: float = 0.5,
+        embedding_dropout: float = 0.1,
+        word_dropout: float = 0.0,
+        multi_label: bool = False,
+        threshold: float = 0.5,
+        class_weight: str | dict[Any, float] | None = None,
+        vectors: str | None = None,
+        learning_rate: float = 0.001,
+        epochs: int = 15,
+        batch_size: int = 32,
+        validation_split: float = 0.1,
+        patience: int = 4,
+        seed: int = 1,
+    ) -> None:
+        self.units = units
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.embedding_size = embedding_size
+        self.unit = unit
+        self.vocabulary_size = vocabulary_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.max_tokens = max_tokens
+        self.pooling = pooling
+        self.dropout = dropout
+        self.embedding_dropout = embedding_dropout
+        self.word_dropout = word_dropout
+        self.multi_label = multi_label
+        self.threshold = threshold
+        self.class_weight = class_weight
+        self.vectors = vectors
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.validation_split = validation_split
+        self.patience = patience
+        self.seed = seed
+
+    def fit(
+        self,
+        texts: Any,
+        labels: Any,
+        *,
+        validation_data: tuple[Any, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> TextClassifier:
+        """Train on texts and their labels.
+
+        Ctrl-C ends training after the step that runs, with a warning, and keeps the best weights
+        so far; before the end of the first epoch it is raised.
+
+        Args:
+            texts: n strings, each with a token at least.
+            labels: n labels of at least two kinds: str, int, or anything hashable. With
+                `multi_label` n lists of labels, which may be empty.
+            validation_data: Texts and labels to stop and calibrate on, instead of a part of the
+                above.
+            progress: Called after each epoch with its number (from 1), `epochs`, and the
+                validation loss.
+
+        Returns:
+            The task itself.
+
+        Raises:
+            DataError: If texts, labels, `vectors` or a hyper-parameter cannot be used; the message
+                says what to do.
+        """
+        check_params(self)
+        texts = check_texts(texts, blank=False)
+        found = self._check_labels(labels, len(texts), "labels")
+        classes = find_classes([x for one in found for x in one] if self.multi_label else found)
+        if len(classes) < 2 - self.multi_label:
+            what = f"{classes[0]!r} for all texts" if classes else "no label at all"
+            raise DataError(
+                f"TextClassifier: labels: expected at least {2 - self.multi_label} different "
+                f"labels, got {what}."
+            )
+        targets = self._index(found, classes, "labels")
+        if validation_data is not None:
+            held_texts = check_texts(validation_data[0], name="validation texts", blank=False)
+            more = self._check_labels(validation_data[1], len(held_texts), "validation labels")
+            held_targets = self._index(more, classes, "validation labels")
+        else:
+            rng = np.random.default_rng([self.seed, 0])
+            # Sets of labels are divided evenly by how rare their rarest label is.
+            strata = _rarest(targets) if self.multi_label else targets
+            part = held_out(strata, self.validation_split, rng)
+            held_texts = [texts[i] for i in np.flatnonzero(part)]
+            held_targets = targets[part]
+            texts = [texts[i] for i in np.flatnonzero(~part)]
+            targets = targets[~part]
+        vocabulary = Vocabulary.fit(
+            texts, self.unit, self.vocabulary_size, self.min_count, self.lowercase, self.seed
+        )
+        sequences = encode_texts(texts, vocabulary, self.max_tokens)
+        held = encode_texts(held_texts, vocabulary, self.max_tokens)
+        longest = max(map(len, sequences))
+        weights = class_weights(self.class_weight, targets, classes)
+        embeddings = self._read_vectors(vocabulary)
+        size = self.embedding_size or (128 if embeddings is None else embeddings.shape[1])
+        shape = self._shape(len(vocabulary), size, len(classes))
+        trained, history = train(
+            build_text_net(shape, self.seed, embeddings),
+            sequences,
+            targets,
+            held,
+            held_targets,
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.patience,
+            longest=longest,
+            rng=np.random.default_rng([self.seed, 1]),
+            progress=progress,
+            weights=weights,
+            divide=fixed_batches,
+        )
+        # A new model: without the optimizer's state, and exactly what `load` will build.
+        model = build_text_net(shape, self.seed)
+        model.set_weights(trained)
+        self.classes_, self._classes = label_array(classes), classes
+        self.vocabulary_, self.history_, self.num_held_out_ = vocabulary, history, len(held)
+        self._longest, self._size = longest, size
+        each = targets if self.multi_label else np.eye(len(classes))[targets]
+        self._shares = each.mean(axis=0).astype(np.float64)
+        self.temperature_ = 1.0
+        if held:
+            self.temperature_ = fit_temperature(
+                logits(model, held, longest, fixed_batches), held_targets
+            )
+        self.model_ = model
+        return self
+
+    def predict_proba(self, texts: Any) -> np.ndarray:
+        """Return the probability of each label, calibrated on the validation part.
+
+        The logits are divided by `temperature_`, which `fit` chose on the texts that it stopped on
+        (Guo et al. 2017); it is 1 where nothing was held out.
+
+        Args:
+            texts: n strings. An empty one gets what the network says of no token at all.
+
+        Returns:
+            (n, K) float64, rows in the order of `texts`, columns as in `classes_`. Rows sum to 1,
+            but with `multi_label`, where each label has a probability of its own.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If `texts` are no strings.
+        """
+        self._check_fitted("predict")
+        sequences = encode_texts(check_texts(texts), self.vocabulary_, self.max_tokens)
+        return self._probabilities(logits(self.model_, sequences, self._longest, fixed_batches))
+
+    def predict(self, texts: Any) -> Any:
+        """Return the most probable label of each text.
+
+        Returns:
+            (n,) array in the order of `texts`; with `multi_label` a list of n lists, the labels
+            that are at least as probable as `threshold`, in the order of `classes_`.
+        """
+        return self._decide(self.predict_proba(texts))
+
+    def evaluate(self, texts: Any, labels: Any) -> dict[str, float]:
+        """Score the predictions on texts that were not trained on.
+
+        Args:
+            texts: n strings.
+            labels: n labels, or lists of labels, all of which occurred in training.
+
+        Returns:
+            accuracy, balanced_accuracy, macro_f1, log_loss (nats), calibration_error (expected
+            calibration error, 15 bins) and, to compare with, majority_accuracy: that of always
+            guessing the most frequent label of the training. With `multi_label`: micro_f1,
+            macro_f1, subset_accuracy, log_loss, calibration_error and majority_subset_accuracy.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If texts or labels cannot be used, or a label did not occur in training.
+        """
+        return self.report(texts, labels).scores
+
+    def report(self, texts: Any, labels: Any) -> ClassReport:
+        """Score the predictions on texts that were not trained on, label by label.
+
+        Takes and raises what `evaluate` does.
+
+        Returns:
+            The scores of `evaluate`; precision, recall, F1 and number of texts of each label; and
+            how often each was taken for which. See ClassReport.
+        """
+        self._check_fitted("be evaluated")
+        texts = check_texts(texts)
+        found = self._check_labels(labels, len(texts), "labels")
+        targets = self._index(found, self._classes, "labels")
+        p = self.predict_proba(texts)
+        if self.multi_label:
+            scores = multi_label_scores(targets, p, self.threshold, self._shares)
+            return class_report(scores, self._classes, targets > 0, p >= self.threshold)
+        scores = classification_scores(targets, p, int(self._shares.argmax()))
+        majority = scores.pop("majority_accuracy")
+        chosen = p.argmax(axis=1)
+        scores["calibration_error"] = calibration_error(p.max(axis=1), chosen == targets)
+        scores["majority_accuracy"] = majority
+        each = np.eye(len(self._classes), dtype=bool)
+        counts = confusion(targets, chosen, len(self._classes))
+        return class_report(scores, self._classes, each[targets], each[chosen], counts)
+
+    def explain(self, text: str, label: Any = None, *, num_orders: int = 8) -> TextExplanation:
+        """Tell how much each token of a text speaks for a label.
+
+        A token's score is by how much the log-odds of the label rise when it joins the others, in
+        the mean over random orders in which tokens join (Shapley values; Strumbelj and Kononenko
+        2010). A token that has not joined is left out as if the text did not have it. The scores
+        sum to the log-odds for the whole text less those for an empty one, in every order.
+
+        Args:
+            text: A string with at least one token.
+            label: One of `classes_`; None: the most probable one.
+            num_orders: Random orders; each is used backwards too. Takes 2 `num_orders` readings of
+                the text a token.
+
+        Returns:
+            Tokens, their places in the text and scores (nats); `to_html()` marks them in the text.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If there is no token, or the label did not occur in training.
+        """
+        self._check_fitted("explain")
+        (text,) = check_texts([text], name="text")
+        if not isinstance(num_orders, int) or isinstance(num_orders, bool) or num_orders < 1:
+            raise DataError(
+                f"explain: num_orders must be a whole number from 1, got {num_orders!r}."
+            )
+        tokens = self.vocabulary_.encode(text)
+        places = kept(len(tokens), self.max_tokens)
+        if not len(places):
+            raise DataError("explain: expected a text with at least one token, got none.")
+        whole = self.predict_proba([text])[0]
+        k = int(whole.argmax())
+        if label is not None:
+            k = int(index_labels([label], self._classes, "label")[0])
+
+        def log_odds(masks: np.ndarray) -> np.ndarray:
+            values = run_masked(self.model_, tokens[places], masks, self._longest)
+            values = values / self.temperature_
+            return values[:, k] if self.multi_label else log_odds_of(values, k)
+
+        rng = np.random.default_rng([self.seed, 2])
+        scores, base = share_out(log_odds, len(places), num_orders, rng)
+        spans = self.vocabulary_.spans(text)
+        return TextExplanation(
+            text=text,
+            label=self._classes[k],
+            probability=float(whole[k]),
+            spans=[spans[i] for i in places],
+            scores=scores,
+            base=base,
+        )
+
+    def _probabilities(self, values: np.ndarray) -> np.ndarray:
+        values = values / self.temperature_
+        if self.multi_label:
+            return 0.5 * (1 + np.tanh(0.5 * values))
+        return np.exp(log_softmax(values))
+
+    def _decide(self, probabilities: np.ndarray) -> Any:
+        if not self.multi_label:
+            return self.classes_[probabilities.argmax(axis=1)]
+        return [
+            [label for label, p in zip(self._classes, row, strict=True) if p >= self.threshold]
+            for row in probabilities.tolist()
+        ]
+
+    def _check_labels(self, labels: Any, n: int, name: str) -> list[Any]:
+        if self.multi_label:
+            return check_label_sets(labels, n, name=name)
+        return check_labels(labels, n, name=name)
+
+    def _index(self, labels: list[Any], classes: list[Hashable], name: str) -> np.ndarray:
+        index = index_label_sets if self.multi_label else index_labels
+        return index(labels, classes, name)
+
+    def _read_vectors(self, vocabulary: Vocabulary) -> np.ndarray | None:
+        if self.vectors is None:
+            return None
+        rng = np.random.default_rng([self.seed, 3])
+        table = read_word_vectors(self.vectors, vocabulary, rng)
+        if self.embedding_size not in (None, table.shape[1]):
+            raise DataError(
+                f"TextClassifier: {self.vectors} has vectors of size {table.shape[1]}, "
+                f"embedding_size is {self.embedding_size}. Leave embedding_size out."
+            )
+        return table
+
+    def _shape(self, num_tokens: int, size: int, num_classes: int) -> TextNetShape:
+        return TextNetShape(
+            num_tokens=num_tokens,
+            num_outputs=num_classes,
+            embedding_size=size,
+            units=self.units,
+            num_layers=self.num_layers,
+            bidirectional=self.bidirectional,
+            pooling=self.pooling,
+            dropout=self.dropout,
+            embedding_dropout=self.embedding_dropout,
+            word_dropout=self.word_dropout,
+        )
+
+    def _get_state(self) -> dict[str, Any]:
+        return {
+            "classes": self._classes,
+            "shares": self._shares,
+            "vocabulary": self.vocabulary_.get_state(),
+            "embedding_size": self._size,
+            "longest": self._longest,
+            "temperature": self.temperature_,
+            "num_held_out": self.num_held_out_,
+            "history": self.history_,
+        }
+
+    def _least_bytes(self, state: dict[str, Any]) -> int:
+        check_params(self)
+        size, longest = state["embedding_size"], state["longest"]
+        for name, value in {"embedding_size": size, "longest": longest}.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {value!r}")
+        ways = 2 if self.bidirectional else 1
+        rows = size + self.units + (self.num_layers - 1) * (ways + 1) * self.units
+        # 2 bytes, a weight of half precision; the vocabulary is counted when it is read.
+        return 2 * ways * 4 * self.units * rows
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        classes, shares = state["classes"], state["shares"]
+        if type(classes) is not list or len(set(classes)) < len(classes) or not classes:
+            raise ValueError("broken classes")
+        if np.shape(shares) != (len(classes),):
+            raise ValueError("broken shares")
+        if not 0 < state["temperature"] < np.inf or type(state["num_held_out"]) is not int:
+            raise ValueError("broken temperature or num_held_out")
+        if type(state["history"]) is not list:
+            raise ValueError("broken history")
+        self.vocabulary_ = Vocabulary.from_state(state["vocabulary"])
+        self.classes_, self._classes = label_array(classes), classes
+        self._shares = np.asarray(shares, dtype=np.float64)
+        self.history_ = [float(loss) for loss in state["history"]]
+        self.temperature_ = float(state["temperature"])
+        self.num_held_out_ = state["num_held_out"]
+        self._longest, self._size = state["longest"], state["embedding_size"]
+        shape = self._shape(len(self.vocabulary_), self._size, len(classes))
+        self.model_ = build_text_net(shape, self.seed)
+
+
+def _rarest(targets: np.ndarray) -> np.ndarray:
+    """Return the rarest label of each row of (n, K), K where it has none."""
+    order = np.argsort(targets.sum(axis=0), kind="stable")
+    first = targets[:, order].argmax(axis=1)
+    return np.where(targets.any(axis=1), order[first], targets.shape[1])

@@ -1,0 +1,188 @@
+"""The network of the text classifier: embedding, LSTMs, pooling, logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from longshort.data._vocabulary import UNKNOWN
+from longshort.layers import LSTM, Bidirectional, EmbeddingDropout
+
+EMBEDDING_SCALE = 0.1
+POOLINGS = ("max+mean", "max", "mean", "attention", "last")
+_LOW = -1e9
+
+
+@dataclass(frozen=True)
+class TextNetShape:
+    """What the network is made of; see TextClassifier.
+
+    Attributes:
+        num_tokens: V.
+        num_outputs: K.
+        embedding_size: E.
+        units: H of each direction.
+        num_layers: LSTM layers.
+        bidirectional: Whether in both directions.
+        pooling: How the outputs of the steps become one vector.
+        dropout: Of channels, the same in all steps: of the embedding, each layer and the vector.
+        embedding_dropout: Of words, at all their places in a text.
+        word_dropout: Of places, where the unknown word stands instead.
+    """
+
+    num_tokens: int
+    num_outputs: int
+    embedding_size: int
+    units: int
+    num_layers: int
+    bidirectional: bool
+    pooling: str
+    dropout: float
+    embedding_dropout: float
+    word_dropout: float = 0.0
+
+
+@keras.saving.register_keras_serializable("longshort")
+class Pooling(keras.layers.Layer):
+    """Steps (B, T, H) and their mask (B, T) to one vector a sequence.
+
+    "max": the largest value of each channel; "mean"; "max+mean": both, (B, 2H); "attention":
+    the mean weighted by softmax_t(x_t w) (Yang et al. 2016, without their context layer). A
+    sequence without a real step gives zeros.
+
+    Args:
+        kind: One of these.
+        seed: Of w.
+    """
+
+    def __init__(self, kind: str, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.kind, self.seed = kind, seed
+        self.score = None
+        if kind == "attention":
+            glorot = keras.initializers.GlorotUniform(seed)
+            self.score = keras.layers.Dense(1, use_bias=False, kernel_initializer=glorot)
+
+    def build(self, x_shape: Any, real_shape: Any = None) -> None:
+        """Create the weights."""
+        if self.score is not None:
+            self.score.build(x_shape)
+
+    def call(self, x: Any, real: Any) -> Any:
+        """Return (B, H), or (B, 2H); `real` is True at real steps."""
+        real = ops.expand_dims(real, -1)
+        if self.score is not None:
+            weights = ops.softmax(ops.where(real, self.score(x), _LOW), axis=1)
+            return ops.sum(ops.where(real, weights * x, 0.0), axis=1)
+        parts = []
+        if "max" in self.kind:
+            largest = ops.max(ops.where(real, x, _LOW), axis=1)
+            parts.append(ops.where(ops.any(real, axis=1), largest, 0.0))
+        if "mean" in self.kind:
+            count = ops.maximum(ops.sum(ops.cast(real, x.dtype), axis=1), 1.0)
+            parts.append(ops.sum(ops.where(real, x, 0.0), axis=1) / count)
+        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        """Return None: there are no steps any more."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return super().get_config() | {"kind": self.kind, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("longshort")
+class WordDropout(keras.layers.Layer):
+    """In training put the unknown word at a share of the places (B, T).
+
+    Its vector is learnt so, and is what the network knows how to read.
+
+    Args:
+        rate: That share, from 0 to below 1.
+        seed: Of the noise.
+    """
+
+    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate, self.seed = rate, seed
+        if rate:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def call(self, ids: Any, training: bool = False) -> Any:
+        """Return numbers of tokens."""
+        if not training or not self.rate:
+            return ids
+        noise = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
+        return ops.where(noise < self.rate, ops.cast(UNKNOWN, ids.dtype), ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        return super().get_config() | {"rate": self.rate, "seed": self.seed}
+
+
+def build_text_net(
+    shape: TextNetShape, seed: int, embeddings: np.ndarray | None = None
+) -> keras.Model:
+    """Return a model from numbers of tokens (B, T) and their mask (B, T) to logits (B, K).
+
+    Args:
+        shape: Of the network.
+        seed: Of weights and dropout; everything that draws has its own of it, as Keras would else
+            take one from Python's global random state.
+        embeddings: (V, E) to begin with; None: random.
+    """
+    seeds = _seeds(seed)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    real = keras.Input((None,), dtype="bool", name="mask")
+    first: Any = keras.initializers.RandomNormal(0.0, EMBEDDING_SCALE, seed=next(seeds))
+    if embeddings is not None:
+        first = keras.initializers.Constant(embeddings)
+    table = keras.layers.Embedding(
+        shape.num_tokens, shape.embedding_size, embeddings_initializer=first, name="embedding"
+    )
+    ids = WordDropout(shape.word_dropout, seed=next(seeds))(tokens)
+    words = EmbeddingDropout(shape.num_tokens, shape.embedding_dropout, seed=next(seeds))
+    x = words(table(ids), ids)
+    vectors = x
+    for number in range(shape.num_layers):
+        x = keras.layers.SpatialDropout1D(shape.dropout, seed=next(seeds))(x)
+        steps = number < shape.num_layers - 1 or shape.pooling != "last"
+        layer = _lstm(shape.units, seeds, return_sequences=steps)
+        if shape.bidirectional:
+            back = _lstm(shape.units, seeds, return_sequences=steps, go_backwards=True)
+            layer = Bidirectional(layer, backward_layer=back)
+        # The mask goes in by hand: Keras' implicit one gets lost between layers.
+        x = layer(x, mask=real)
+    if shape.pooling != "last":
+        # A token's own vector beside what is read around it (Lai et al. 2015): words that decide
+        # alone need not come through the LSTM.
+        vectors = keras.layers.SpatialDropout1D(shape.dropout, seed=next(seeds))(vectors)
+        both = keras.layers.Concatenate()([x, vectors])
+        x = Pooling(shape.pooling, seed=next(seeds))(both, real)
+    x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
+    glorot = keras.initializers.GlorotUniform(next(seeds))
+    outputs = keras.layers.Dense(shape.num_outputs, kernel_initializer=glorot, name="logits")(x)
+    return keras.Model((tokens, real), outputs, name="text_classifier")
+
+
+def _lstm(units: int, seeds: Iterator[int], **options: Any) -> LSTM:
+    return LSTM(
+        units,
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+        seed=next(seeds),
+        **options,
+    )
+
+
+def _seeds(seed: int) -> Iterator[int]:
+    rng = np.random.default_rng(seed)
+    while True:
+        yield int(rng.integers(1, 2**31 - 1))
