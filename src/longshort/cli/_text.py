@@ -107,6 +107,7 @@ def train(
     """Train a TextClassifier on a file, save it, draw its training; return it."""
     inputs = [data, *(path for path in (validation, options.vectors) if path is not None)]
     common.check_targets({"--model": model, "--plot": plot}, inputs=inputs)
+    options.task(columns.label_sep is not None)  # what is wrong with them is said before reading
     found = read(data, columns, label_col)
     several = columns.label_sep is not None or any(isinstance(x, list) for x in found.labels or [])
     task = options.task(several)

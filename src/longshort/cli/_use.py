@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,7 +116,7 @@ def evaluate(
         scored.show()
 
 
-def _use_of(task: Any, uses: dict[str, Callable[[Given], Any]]) -> Callable[[Given], Any]:
+def _use_of(task: Any, uses: Mapping[str, Callable[[Given], Any]]) -> Callable[[Given], Any]:
     """Return what a command does with a task, found by its class or a base of it."""
     for base in type(task).__mro__:
         if base.__name__ in uses:

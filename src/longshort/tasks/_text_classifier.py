@@ -91,7 +91,7 @@ class TextClassifier(Task):
     Example:
         >>> texts = ["good film", "a bad film", "very good", "so bad"] * 10
         >>> labels = ["yes", "no", "yes", "no"] * 10
-        >>> task = TextClassifier(4, embedding_size=4, epochs=20, learning_rate=0.05)
+        >>> task = TextClassifier(8, embedding_size=8, dropout=0.1, epochs=15, learning_rate=0.03)
         >>> task.fit(texts, labels).predict(["a good one", "bad, bad"]).tolist()
         ['yes', 'no']
     """
