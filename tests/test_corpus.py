@@ -20,8 +20,8 @@ TEXT = "A rose is\r\na rose\n\nis a rose."
 def test_a_file_is_like_its_text(tmp_path: Path, unit: str, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(TEXT.encode()) if name.endswith("gz") else TEXT.encode())
-    vocabulary = Vocabulary.fit(iter_texts(TEXT), unit)
-    assert vocabulary.get_state() == Vocabulary.fit(iter_texts(path), unit).get_state()
+    vocabulary = Vocabulary.fit(iter_texts(TEXT, unit), unit)
+    assert vocabulary.get_state() == Vocabulary.fit(iter_texts(path, unit), unit).get_state()
     first, second = encode_corpus(TEXT, vocabulary), encode_corpus(path, vocabulary)
     assert np.array_equal(first.ids, second.ids)
     assert first.num_characters == second.num_characters == len(TEXT) - 1  # \r\n is one
@@ -47,6 +47,24 @@ def test_several_texts_end_with_a_token() -> None:
     assert corpus.ids.dtype == np.uint16
 
 
+def test_ends_of_lines_in_several_texts() -> None:
+    """A model of one text has a token for them in all texts, a model of several in none."""
+    vocabulary = Vocabulary.fit(["a b"])
+    assert encode_corpus(["a\nb", "b"], vocabulary).ids.tolist() == [END, 4, 5, END, 5, END]
+    alone = encode_corpus(["a\nb", "b"], vocabulary, several=False)
+    assert alone.ids.tolist() == [END, 4, END, 5, END, 5]
+    assert encode_corpus("a\nb", vocabulary, several=True).ids.tolist() == [END, 4, 5, END]
+
+
+def test_subwords_have_the_same_ends_of_lines() -> None:
+    pytest.importorskip("sentencepiece")
+    text = "the cat sat.\nthe dog sat.\n" * 20
+    vocabulary = Vocabulary.fit(iter_texts(text, "subword"), "subword", size=275)
+    ids = encode_corpus(text, vocabulary).ids
+    lines = "".join("\n" if i == END else vocabulary.tokens[i] for i in ids)
+    assert lines.replace("\u2581", " ").replace("\n ", "\n") == "\n" + text
+
+
 def test_many_tokens_need_four_bytes() -> None:
     vocabulary = Vocabulary.of_tokens(f"w{i}" for i in range(70_000))
     assert encode_corpus("w69999 w0", vocabulary).ids.dtype == np.int32
@@ -55,7 +73,7 @@ def test_many_tokens_need_four_bytes() -> None:
 def test_a_line_of_a_million_characters(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_text("ab" * 500_000)
-    vocabulary = Vocabulary.fit(iter_texts(path), "char")
+    vocabulary = Vocabulary.fit(iter_texts(path, "char"), "char")
     assert encode_corpus(path, vocabulary).num_tokens == 1_000_000
 
 

@@ -209,6 +209,9 @@ def test_evaluate_counts_every_token_once(chars: LanguageModel, words: LanguageM
     bits = -table["log_probability"].sum() / np.log(2) / len("the cata dog sat.")
     assert found["bits_per_character"] == pytest.approx(bits)
     assert len(words.score("the cat")) == 2
+    assert np.array_equal(words.score("the\ncat"), words.score("the cat"))
+    first = words.generate("the\ncat", max_tokens=5, temperature=0)
+    assert first == words.generate("the cat", max_tokens=5, temperature=0)
 
 
 def test_it_learns() -> None:

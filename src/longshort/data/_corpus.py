@@ -74,8 +74,8 @@ def encode_corpus(
     single = isinstance(texts, (str, Path))
     ids = array("H" if len(vocabulary) <= 2**16 else "i")
     dtype = np.dtype(np.uint16 if ids.typecode == "H" else np.int32)
-    lines = single and vocabulary.unit != "char"
     several = not single if several is None else several
+    lines = not several and vocabulary.unit != "char"
     starts, characters = [0], 0
     ids.append(END)
     begun = True
@@ -84,10 +84,13 @@ def encode_corpus(
             if not several:
                 ids.append(END)
             starts.append(len(ids) - 1)
-        for line in _lines(text) if single else [text]:
+        whole = several and isinstance(text, str)
+        for line in [text] if whole else _lines(text):
             characters += len(line)
-            ids.frombytes(vocabulary.encode(line).astype(dtype).tobytes())
-            if lines and line.endswith("\n"):
+            ended = lines and line.endswith("\n")
+            numbers = vocabulary.encode(line[:-1] if ended else line)
+            ids.frombytes(numbers.astype(dtype).tobytes())
+            if ended:
                 ids.append(END)
         begun = False
         if several:
@@ -114,14 +117,16 @@ def check_known(corpus: Corpus, texts: Any, name: str = "texts") -> float:
     return unknown / len(tokens)
 
 
-def iter_texts(texts: Any, name: str = "texts") -> Iterator[str]:
-    """Yield the lines of a text or of a file, with their ends, or several texts.
+def iter_texts(texts: Any, unit: str, name: str = "texts") -> Iterator[str]:
+    """Yield the lines of a text or of a file, or several texts, for a vocabulary to be fitted on.
 
-    What a vocabulary is fitted on; arguments and errors as in `encode_corpus`.
+    Lines have their ends where these are tokens of the vocabulary: with characters. Arguments and
+    errors as in `encode_corpus`.
     """
     single = isinstance(texts, (str, Path))
     for text in _each(texts, name):
-        yield from _lines(text) if single else [text]
+        for line in _lines(text) if single else [text]:
+            yield line if unit == "char" or not single else line.removesuffix("\n")
 
 
 def _lines(source: str | Path) -> Iterator[str]:

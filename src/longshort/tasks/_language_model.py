@@ -189,7 +189,7 @@ class LanguageModel(Task):
             texts = list(texts)  # it is read twice
         least = self.min_count or (2 if self.unit == "word" else 1)
         vocabulary = Vocabulary.fit(
-            iter_texts(texts),
+            iter_texts(texts, self.unit),
             self.unit,
             size=self.vocabulary_size,
             min_count=least,
@@ -252,7 +252,8 @@ class LanguageModel(Task):
         self._check_fitted("score")
         if not isinstance(text, str):
             raise DataError(f"text: expected a str, got a {type(text).__name__}.")
-        return self._log_probabilities(self._encode(text, "text", several=False))[0]
+        scores = self._log_probabilities(self._encode(text, "text"))[0]
+        return scores[:-1] if self._several else scores  # without END
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
         """Score several texts, each by itself.
@@ -277,10 +278,7 @@ class LanguageModel(Task):
                 "LanguageModel.predict: expected a list of texts, got one. Put it into a list, or "
                 "call score or evaluate."
             )
-        corpora = [
-            self._encode(text, f"texts[{i}]", several=self._several)
-            for i, text in enumerate(_listed(texts))
-        ]
+        corpora = [self._encode(text, f"texts[{i}]") for i, text in enumerate(_listed(texts))]
         sequences = [corpus.ids for corpus in corpora]
         scores = self._scorer.log_probabilities(sequences)
         sums = np.array([score.sum(dtype=np.float64) for score in scores])
@@ -313,7 +311,7 @@ class LanguageModel(Task):
             DataError: If a text cannot be used, or none of its tokens is known.
         """
         self._check_fitted("be evaluated")
-        corpus = self._encode(texts, "texts", several=self._several)
+        corpus = self._encode(texts, "texts")
         total, count = 0.0, 0
         for scores in self._log_probabilities(corpus):
             total -= float(scores.sum())
@@ -435,7 +433,7 @@ class LanguageModel(Task):
             raise DataError(f"prompt: expected a str, got a {type(prompt).__name__}.")
         if not prompt:
             return np.array([END])
-        corpus = encode_corpus(prompt, self.vocabulary_, "prompt", several=False)
+        corpus = encode_corpus(prompt, self.vocabulary_, "prompt", several=self._several)
         if share := check_known(corpus, prompt, "prompt"):
             unknown = round(share * int((corpus.ids != END).sum()))
             warnings.warn(
@@ -443,7 +441,7 @@ class LanguageModel(Task):
                 "unknown.",
                 stacklevel=4,
             )
-        return corpus.ids
+        return corpus.ids[:-1] if self._several else corpus.ids  # without END
 
     def _decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens; END, where it is drawn, is the end of a line."""
@@ -457,8 +455,8 @@ class LanguageModel(Task):
                 lines[-1].append(token)
         return "\n".join(self.vocabulary_.decode(line) for line in lines)
 
-    def _encode(self, texts: Any, name: str, *, several: bool) -> Corpus:
-        corpus = encode_corpus(texts, self.vocabulary_, name, several=several)
+    def _encode(self, texts: Any, name: str) -> Corpus:
+        corpus = encode_corpus(texts, self.vocabulary_, name, several=self._several)
         check_known(corpus, texts, name)
         return corpus
 
