@@ -229,11 +229,9 @@ def test_it_learns() -> None:
 def test_generate(chars: LanguageModel) -> None:
     text = chars.generate("the", max_tokens=40)
     assert len(text) == 40
-    assert (
-        text == chars.generate("the", max_tokens=40) == "".join(chars.stream("the", max_tokens=40))
-    )
+    assert text == chars.generate("the", max_tokens=40)
+    assert text == "".join(chars.stream("the", max_tokens=40))
     assert text != chars.generate("the", max_tokens=40, seed=2)
-    assert text != chars.generate("dog", max_tokens=40)
     assert chars.generate(max_tokens=3, temperature=9.0) != ""
     stop = text[7:10]
     assert chars.generate("the", max_tokens=40, stop=stop) == text[: text.index(stop)]
