@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import longshort
 from longshort.cli import app
 from longshort.tasks import Tagger
+from longshort.tasks._language_training import LanguagePlan
 from longshort.tasks._net_training import TrainPlan
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +63,7 @@ def test_readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     own = [b for b in blocks if "longshort.tasks" in b]
-    assert len(own) == 3
+    assert len(own) == 4
     for block in own:
         exec(block, {})
     layer = longshort.layers.LSTM(4)
@@ -72,6 +73,18 @@ def test_readme_examples(tmp_path, monkeypatch):
         exec(next(b for b in blocks if "layer.stream" in b), names)
         assert names["h"].shape == (1, 4)
     assert longshort.load("model.longshort").predict().shape == (12, 7)
+
+
+def test_language_page(tmp_path, monkeypatch):
+    """Its blocks in their order, with one epoch a training."""
+    monkeypatch.chdir(tmp_path)
+    plan = LanguagePlan.of
+    quick = staticmethod(lambda *args, **given: plan(*args, **(given | {"epochs": 1})))
+    monkeypatch.setattr(LanguagePlan, "of", quick)
+    names = {}
+    commands = run_blocks("language.md", names)
+    assert commands == ["train", "evaluate", "predict", "generate", "generate"]
+    assert names["layers"]["embeddings"].shape[1] == 64
 
 
 def run_blocks(page, names):

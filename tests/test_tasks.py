@@ -17,6 +17,7 @@ from longshort import tasks
 from longshort._errors import NotFittedError
 from longshort.tasks import (
     Forecaster,
+    LanguageModel,
     SequenceClassifier,
     Tagger,
     Task,
@@ -59,6 +60,11 @@ CASES = {
         lambda **more: Forecaster(3, 8, units=4, epochs=2, season_length=4, **more),
         (some_series(),),
         (some_series(),),
+    ),
+    "LanguageModel": Case(
+        lambda **more: LanguageModel(units=4, epochs=2, sequence_length=16, **more),
+        ("the cat sat on the mat. " * 30,),
+        (["the mat", "a cat"],),
     ),
     "SequenceClassifier": Case(
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)

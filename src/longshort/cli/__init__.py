@@ -1,4 +1,4 @@
-"""The command line: `longshort forecast`, `train`, `predict`, `evaluate`, `info`."""
+"""The command line: `longshort forecast`, `train`, `predict`, `evaluate`, `generate`, `info`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from longshort.cli._forecast import forecast
 from longshort.cli._info import info, print_version
+from longshort.cli._language import generate
 from longshort.cli._train import train_app
 from longshort.cli._use import evaluate, predict
 
@@ -38,6 +39,7 @@ app.command()(forecast)
 app.add_typer(train_app)
 app.command()(predict)
 app.command()(evaluate)
+app.command()(generate)
 app.command()(info)
 
 

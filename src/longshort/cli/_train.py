@@ -14,12 +14,14 @@ from longshort.cli._forecast import given
 from longshort.cli._forecast_data import read_tables
 from longshort.cli._forecast_options import Exog, ModelOptions, TableOptions, make_forecaster
 from longshort.cli._groups import expanded
+from longshort.cli._language import train_language
 from longshort.cli._tag import train_tag
 
 Model = Annotated[Path, typer.Option(help="Save the model to this file.")]
 
 train_app = typer.Typer(name="train", help="Train a model and save it to a file.")
 train_app.command("tag")(train_tag)
+train_app.command("language")(train_language)
 
 
 @train_app.command("forecast")

@@ -17,6 +17,7 @@ from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
 from longshort.cli._groups import expanded
+from longshort.cli._language import score_lines, score_text
 from longshort.cli._tag import TagOptions, WordOptions
 from longshort.cli._text import TextColumns
 
@@ -162,6 +163,13 @@ def _predict_texts(asked: Given) -> pd.DataFrame:
     return _text.predict(asked.task, asked.data, asked.columns)
 
 
+def _predict_lines(asked: Given) -> pd.DataFrame:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse_row_options(asked)
+    _refuse_text_options(asked)
+    return score_lines(asked.task, asked.data)
+
+
 def _evaluate_forecast(asked: Given) -> Scored:
     _refuse_text_options(asked)
     exog = Exog.of(asked.task)
@@ -205,13 +213,24 @@ def _evaluate_tags(asked: Given) -> Scored:
     return Scored(content, lambda: _tag.show(content))
 
 
+def _evaluate_language(asked: Given) -> Scored:
+    refuse_for_classifier(asked.tables, None, asked.file)
+    _refuse_row_options(asked)
+    _refuse_text_options(asked)
+    scores = score_text(asked.task, asked.data)
+    rows = [[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
 _PREDICT = {
     "Forecaster": _predict_forecast,
+    "LanguageModel": _predict_lines,
     "SequenceClassifier": _predict_sequences,
     "TextClassifier": _predict_texts,
 }
 _EVALUATE = {
     "Forecaster": _evaluate_forecast,
+    "LanguageModel": _evaluate_language,
     "SequenceClassifier": _evaluate_sequences,
     "Tagger": _evaluate_tags,
     "TextClassifier": _evaluate_texts,

@@ -6,6 +6,7 @@ from longshort.tasks._explain_plot import plot_explanation
 from longshort.tasks._files import load
 from longshort.tasks._forecaster import Forecaster
 from longshort.tasks._horizon import score_by_horizon
+from longshort.tasks._language_model import LanguageModel
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
@@ -15,6 +16,7 @@ from longshort.tasks._training_plot import plot_training
 
 __all__ = [
     "Forecaster",
+    "LanguageModel",
     "SequenceClassifier",
     "Tagger",
     "Task",

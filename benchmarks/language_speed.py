@@ -1,0 +1,241 @@
+"""Tokens a second in training a language model: longshort, the same program on Keras' LSTM, torch.
+
+A training step is the whole of it: vectors of the tokens, LSTM layers, a softmax over all tokens,
+the gradients, their norm, Adam. Contenders live in processes of their own and take turns; before
+any timing they get the same weights and text and must have the same losses over three steps.
+
+    python benchmarks/language_speed.py                    # every shape, all contenders
+    python benchmarks/language_speed.py chars --rounds 9 --json results.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from turns import Contender, Worker, agree, lstm_weights, ratios, serve, spread, take_turns
+
+
+class Shape(NamedTuple):
+    V: int  # tokens
+    E: int  # values of a token's vector
+    H: int
+    layers: int
+    B: int
+    T: int
+
+
+SHAPES = {
+    "chars": Shape(69, 64, 512, 1, 16, 64),  # what LanguageModel trains by default
+    "chars2": Shape(69, 64, 512, 2, 32, 64),
+    "words": Shape(10_000, 256, 512, 1, 16, 64),
+}
+CONTENDERS = ("language-model", "longshort", "keras-jax", "torch-malloc")
+SECONDS, STEPS, RATE, CLIP = 2.0, 3, 2e-3, 1.0
+
+
+def make_problem(shape: Shape) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    V, E, H, layers, B, T = shape
+    return {
+        "embedding": (rng.normal(size=(V, E)) * 0.5).astype(np.float32),
+        "lstm": [lstm_weights(rng, H if i else E, H) for i in range(layers)],
+        "head": (rng.normal(size=(H, V)) * H**-0.5).astype(np.float32),
+        "ids": rng.integers(0, V, (STEPS, B, T + 1)).astype(np.int32),
+    }
+
+
+def weights_of(problem: dict[str, Any]) -> list[np.ndarray]:
+    """In the order of the Keras model."""
+    names = ("kernel", "recurrent_kernel", "bias")
+    stack = [layer[name] for layer in problem["lstm"] for name in names]
+    head = problem["head"]
+    return [problem["embedding"], *stack, head, np.zeros(head.shape[1], np.float32)]
+
+
+class KerasContender:
+    """The usual Keras program, with one LSTM or the other."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        import longshort  # noqa: F401, I001  before Keras
+        import keras
+
+        if name == "longshort":
+            from longshort.layers import LSTM
+        else:
+            from keras.layers import LSTM
+        self.keras = keras
+        stack = [LSTM(shape.H, return_sequences=True) for _ in range(shape.layers)]
+        self.model = keras.Sequential(
+            [
+                keras.Input((shape.T,), dtype="int32"),
+                keras.layers.Embedding(shape.V, shape.E),
+                *stack,
+                keras.layers.Dense(shape.V),
+            ]
+        )
+        self.compile(keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+
+    def compile(self, loss: Any) -> None:
+        self.model.compile(
+            loss=loss,
+            optimizer=self.keras.optimizers.Adam(RATE, epsilon=1e-8, global_clipnorm=CLIP),
+        )
+
+    def load(self, problem: dict[str, Any]) -> None:
+        self.model.set_weights(weights_of(problem))
+        self.ids = problem["ids"]
+
+    def step(self, number: int) -> float:
+        ids = self.ids[number % STEPS]
+        return float(self.model.train_on_batch(ids[:, :-1], ids[:, 1:]))
+
+    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
+    def check(self) -> dict[str, np.ndarray]:
+        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
+
+    def steps(self, task: str, count: int) -> None:
+        for number in range(count):
+            self.step(number)
+
+
+class ModelContender(KerasContender):
+    """What `LanguageModel.fit` runs, without dropout."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        import longshort  # noqa: F401, I001  before Keras
+        import keras
+
+        from longshort.tasks._language_net import LanguageNet, NetPlan
+        from longshort.tasks._language_training import _negative
+
+        self.keras = keras
+        self.net = LanguageNet(
+            NetPlan(
+                *(shape.V, shape.E, shape.H, shape.layers),
+                tie_weights=False,
+                dropout=0.0,
+                input_dropout=0.0,
+                embedding_dropout=0.0,
+                weight_drop=0.0,
+                seed=1,
+            )
+        )
+        self.shape, self.model = shape, self.net.trainer(shape.B, shape.T)
+        self.compile(_negative)
+
+    def step(self, number: int) -> float:
+        ids = self.ids[number % STEPS]
+        return float(self.model.train_on_batch([ids[:, :-1], ids[:, 1:]], ids[:, 1:]))
+
+    @functools.cache  # noqa: B019
+    def check(self) -> dict[str, np.ndarray]:
+        losses = []
+        for number in range(STEPS):
+            self.net.stack.reset_state(self.shape.B)  # the others begin each step with zeros
+            losses.append(self.step(number))
+        return {"losses": np.array(losses)}
+
+
+class TorchContender:
+    """The usual loop around torch.nn.LSTM."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        import torch
+
+        self.torch = torch
+        self.embedding = torch.nn.Embedding(shape.V, shape.E)
+        self.lstm = torch.nn.LSTM(shape.E, shape.H, shape.layers, batch_first=True)
+        self.head = torch.nn.Linear(shape.H, shape.V)
+        self.modules = torch.nn.ModuleList([self.embedding, self.lstm, self.head])
+        self.optimizer = torch.optim.Adam(self.modules.parameters(), RATE)
+
+    def load(self, problem: dict[str, Any]) -> None:
+        torch = self.torch
+        with torch.no_grad():  # torch keeps the gates in Keras' order: i, f, g, o
+            self.embedding.weight.copy_(torch.from_numpy(problem["embedding"]))
+            for i, layer in enumerate(problem["lstm"]):
+                named = {"weight_ih": "kernel", "weight_hh": "recurrent_kernel", "bias_ih": "bias"}
+                for theirs, ours in named.items():
+                    getattr(self.lstm, f"{theirs}_l{i}").copy_(torch.from_numpy(layer[ours].T))
+                bias = getattr(self.lstm, f"bias_hh_l{i}")
+                bias.zero_()
+                bias.requires_grad_(False)  # the others have one bias
+            self.head.weight.copy_(torch.from_numpy(problem["head"].T))
+            self.head.bias.zero_()
+        self.ids = torch.from_numpy(problem["ids"].astype(np.int64))
+
+    def step(self, number: int) -> float:
+        ids = self.ids[number % STEPS]
+        self.optimizer.zero_grad()
+        logits = self.head(self.lstm(self.embedding(ids[:, :-1]))[0])
+        loss = self.torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
+        self.torch.nn.utils.clip_grad_norm_(self.modules.parameters(), CLIP)
+        self.optimizer.step()
+        return float(loss)
+
+    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
+    def check(self) -> dict[str, np.ndarray]:
+        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
+
+    def steps(self, task: str, count: int) -> None:
+        for number in range(count):
+            self.step(number)
+
+
+def build(name: str, shape_name: str) -> Contender:
+    kinds = {"language": ModelContender, "torch": TorchContender}
+    contender = kinds.get(name.split("-")[0], KerasContender)(name, SHAPES[shape_name])
+    contender.load(make_problem(SHAPES[shape_name]))
+    return contender
+
+
+def measure(shape_name: str, names: list[str], rounds: int) -> dict[str, list[float]]:
+    """Seconds a step, a value for each round and contender."""
+    workers = [Worker(__file__, name, shape_name) for name in names]
+    agree(workers, workers[0], 1e-4)
+    seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
+    for worker in workers:
+        worker.close()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("shapes", nargs="*", default=[], help=f"of {', '.join(SHAPES)}")
+    parser.add_argument("--rounds", type=int, default=7, help="0: only check")
+    parser.add_argument("--without-torch", action="store_true")
+    parser.add_argument("--json", help="also write the figures to this file")
+    arguments = parser.parse_args()
+    names = [n for n in CONTENDERS if not (arguments.without_torch and n.startswith("torch"))]
+    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    print("tokens a second (median) and, beside each, its time over the first's: median (min-max)")
+    results = {}
+    for shape_name in arguments.shapes or SHAPES:
+        shape = SHAPES[shape_name]
+        seconds = results[shape_name] = measure(shape_name, names, arguments.rounds)
+        print(f"{shape_name:6} {tuple(shape)} all have the same losses", end="")
+        for name, taken in seconds.items():
+            speed = shape.B * shape.T / statistics.median(taken)
+            ratio = "" if name == names[0] else f" {spread(ratios(taken, seconds[names[0]]))}"
+            print(f"  {name} {speed:,.0f}{ratio}", end="")
+        print(flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--work"]:
+        serve(lambda: build(*sys.argv[2:4]))
+    else:
+        main()

@@ -1,0 +1,583 @@
+"""Language models: the probability of text, and text from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from longshort._errors import DataError
+from longshort.data._corpus import Corpus, check_known, encode_corpus, iter_texts
+from longshort.data._vocabulary import BEGIN, END, PADDING, UNKNOWN, Vocabulary
+from longshort.tasks._base import (
+    MAX_LAYERS,
+    MAX_SEED,
+    MAX_UNITS,
+    Task,
+    check_rate,
+    check_share,
+    check_whole,
+)
+from longshort.tasks._bigrams import Bigrams
+from longshort.tasks._language_sampling import TextStream, check_sampling, choose
+from longshort.tasks._training import Progress
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from longshort.tasks._language_net import LanguageNet
+    from longshort.tasks._language_training import OnStep
+
+UNITS = ("char", "word", "subword")
+
+
+class LanguageModel(Task):
+    """The probability of each token given all before it, by an LSTM; and text drawn from it.
+
+        p(text) = p(t_1 | END) p(t_2 | END, t_1) p(t_3 | END, t_1, t_2) ...
+
+    Each token's vector goes through LSTM layers to a softmax over the next token, trained on
+    running text with truncated backpropagation through time and the regularisation of AWD-LSTM
+    (Merity, Keskar and Socher 2018): one dropout mask for all steps of a part, dropped words,
+    dropped recurrent weights, one matrix for vectors and softmax.
+
+    A str is one text, a `pathlib.Path` a UTF-8 file with one text, read a line at a time, of which
+    only the numbers of its tokens are kept (2 bytes each: 2 GB for a gigabyte of characters). A
+    list of str is several texts; a model of several learns where a text ends. Ends of lines: with
+    characters they are characters; with words and subwords they are the token END where there is
+    one text (as `<eos>` in the Penn Treebank) and white space where there are several.
+
+    Args:
+        units: H of each LSTM layer.
+        unit: What a token is: "char", "word" or "subword"; see `longshort.data.Vocabulary`.
+        num_layers: Number of LSTM layers.
+        embedding_size: Values of a token's vector. None: 64 for characters, else 256.
+        vocabulary_size: Most tokens. None: all characters or words, 8,000 subwords. The cost of
+            the softmax grows with their number.
+        min_count: Least number of times that a known token occurs. None: 2 for words, so that the
+            unknown token is learnt, else 1.
+        lowercase: Whether to turn text into lower case first.
+        num_sampled: Tokens that are drawn for each training step to stand for the whole vocabulary
+            in the softmax; what is not held out is then a loss that is estimated. Scores and text
+            are always from all tokens. None: all in training too; for some 20,000 words and more,
+            2,000 or so train much faster.
+        tie_weights: Whether the vectors are the rows of the softmax too. None: for words and
+            subwords.
+        dropout: Share of the outputs of each layer that are dropped in training.
+        input_dropout: Share of the values of all tokens' vectors.
+        embedding_dropout: Share of the tokens that are dropped whole from a sequence.
+        weight_drop: Share of the recurrent weights.
+        sequence_length: Steps through which gradients go back. The state goes on beyond.
+        batch_size: Parts of the text that are trained on side by side.
+        epochs: Most passes over the text. None: as many as make about 9,000 steps, 60 at most.
+        learning_rate: Of the Adam optimizer; it rises for 100 steps and falls to zero along a
+            cosine.
+        clip_norm: Most that the norm of all gradients together may be.
+        validation_split: Share of the text, its end, on which training is stopped; 0 for none. Not
+            used where `fit` gets `validation_text`.
+        patience: Epochs without a better validation loss after which training stops; the weights
+            of the best epoch are kept.
+        max_minutes: Time for training; the learning rate then falls to zero by its end, and results
+            depend on the speed of the machine. None: no limit.
+        seed: Whole number, decides on everything random.
+
+    Attributes:
+        vocabulary_: The `Vocabulary`, of all text including the validation part.
+        history_: Validation loss of each epoch in nats a token (training loss where nothing was
+            held out).
+        num_tokens_: Tokens that were trained on.
+        num_held_out_: Tokens of the validation part.
+        model_: Keras model: numbers of tokens (B, T), and h and c (B, H) of each layer, to logits
+            (B, T, V) and h and c after them.
+
+    Example:
+        >>> text = "How much wood would a woodchuck chuck? " * 40
+        >>> task = LanguageModel(units=16, epochs=20, sequence_length=8, learning_rate=0.02)
+        >>> task.fit(text).generate("How mu", max_tokens=15, temperature=0)
+        'ch wood would a'
+    """
+
+    vocabulary_: Vocabulary
+    history_: list[float]
+    num_tokens_: int
+    num_held_out_: int
+
+    def __init__(
+        self,
+        units: int = 512,
+        *,
+        unit: str = "char",
+        num_layers: int = 1,
+        embedding_size: int | None = None,
+        vocabulary_size: int | None = None,
+        min_count: int | None = None,
+        lowercase: bool = False,
+        num_sampled: int | None = None,
+        tie_weights: bool | None = None,
+        dropout: float = 0.2,
+        input_dropout: float = 0.05,
+        embedding_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        sequence_length: int = 64,
+        batch_size: int = 16,
+        epochs: int | None = None,
+        learning_rate: float = 0.004,
+        clip_norm: float = 1.0,
+        validation_split: float = 0.05,
+        patience: int = 3,
+        max_minutes: float | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.units = units
+        self.unit = unit
+        self.num_layers = num_layers
+        self.embedding_size = embedding_size
+        self.vocabulary_size = vocabulary_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.num_sampled = num_sampled
+        self.tie_weights = tie_weights
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.embedding_dropout = embedding_dropout
+        self.weight_drop = weight_drop
+        self.sequence_length = sequence_length
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.clip_norm = clip_norm
+        self.validation_split = validation_split
+        self.patience = patience
+        self.max_minutes = max_minutes
+        self.seed = seed
+
+    def fit(
+        self,
+        texts: Any,
+        *,
+        validation_text: Any = None,
+        progress: Progress | None = None,
+        on_step: OnStep | None = None,
+    ) -> LanguageModel:
+        """Train on running text.
+
+        Ctrl-C ends training after the step that runs, with a warning, and keeps the best weights so
+        far; before the end of the first epoch it is raised.
+
+        Args:
+            texts: A str, a `pathlib.Path` or an iterable of str; see the class.
+            validation_text: In the same forms: text to stop on, instead of the end of the above.
+            progress: Called after each epoch with its number (from 1), the most there will be, and
+                the validation loss.
+            on_step: Called after each training step with the tokens so far, those of the whole
+                training, and the loss of the step in nats a token.
+
+        Returns:
+            The task itself.
+
+        Raises:
+            DataError: If a text or a hyper-parameter cannot be used; the message says what to do.
+        """
+        from longshort.tasks._language_training import LanguagePlan, train
+
+        self._check_params()
+        if not isinstance(texts, (str, Path, Sequence)) and isinstance(texts, Iterator):
+            texts = list(texts)  # it is read twice
+        least = self.min_count or (2 if self.unit == "word" else 1)
+        vocabulary = Vocabulary.fit(
+            iter_texts(texts, self.unit),
+            self.unit,
+            size=self.vocabulary_size,
+            min_count=least,
+            lowercase=self.lowercase,
+            seed=self.seed,
+        )
+        corpus = encode_corpus(texts, vocabulary)
+        ids, held = corpus.ids, corpus.ids[:0]
+        if validation_text is not None:
+            held_corpus = encode_corpus(
+                validation_text, vocabulary, "validation_text", several=corpus.several
+            )
+            check_known(held_corpus, validation_text, "validation_text")
+            held = held_corpus.ids
+        elif count := int(corpus.num_tokens * self.validation_split):
+            ids, held = corpus.ids[:-count], corpus.ids[-count - 1 :]
+        if len(ids) < 3:
+            raise DataError(
+                f"LanguageModel: expected text of at least 2 tokens to train on, got "
+                f"{len(ids) - 1}. Give more text."
+            )
+        plan = LanguagePlan.of(
+            len(ids) - 1,
+            batch_size=self.batch_size,
+            length=self.sequence_length,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            clip_norm=self.clip_norm,
+            num_sampled=self.num_sampled,
+            patience=self.patience,
+            max_minutes=self.max_minutes,
+            seed=self.seed,
+        )
+        weights, history = train(
+            self._build(len(vocabulary)), ids, held, plan, progress=progress, on_step=on_step
+        )
+        # A new network: without the optimizer's state, and exactly what `load` will build.
+        self._set_net(self._build(len(vocabulary)))
+        self.model_.set_weights(weights)
+        self.vocabulary_, self.history_ = vocabulary, history
+        self.num_tokens_, self.num_held_out_ = len(ids) - 1, max(len(held) - 1, 0)
+        self._several = corpus.several
+        self._bigrams = Bigrams.count(ids, len(vocabulary))
+        return self
+
+    def score(self, text: str) -> np.ndarray:
+        """Return the log probability of each token of a text, given all before it.
+
+        Args:
+            text: One text, which begins with a state of zeros.
+
+        Returns:
+            (n,) float64, nats, in the order of `vocabulary_.encode(text)`; with words and subwords
+            of a model of one text also of END at the end of each line.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If `text` holds no token, or none that is known.
+        """
+        self._check_fitted("score")
+        if not isinstance(text, str):
+            raise DataError(f"text: expected a str, got a {type(text).__name__}.")
+        scores = self._log_probabilities(self._encode(text, "text"))[0]
+        return scores[:-1] if self._several else scores  # without END
+
+    def predict(self, texts: Sequence[str]) -> pd.DataFrame:
+        """Score several texts, each by itself.
+
+        Args:
+            texts: A list of str.
+
+        Returns:
+            A row a text: `num_tokens`, `log_probability` of the whole (nats) and `perplexity`, the
+            exponential of its mean loss a token. END behind a text counts where the model was
+            trained on several.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If a text cannot be used.
+        """
+        import pandas as pd
+
+        self._check_fitted("predict")
+        if isinstance(texts, (str, Path)):
+            raise DataError(
+                "LanguageModel.predict: expected a list of texts, got one. Put it into a list, or "
+                "call score or evaluate."
+            )
+        corpora = [self._encode(text, f"texts[{i}]") for i, text in enumerate(_listed(texts))]
+        sequences = [corpus.ids for corpus in corpora]
+        scores = self._scorer.log_probabilities(sequences)
+        sums = np.array([score.sum(dtype=np.float64) for score in scores])
+        counts = np.array([len(score) for score in scores])
+        return pd.DataFrame(
+            {
+                "num_tokens": counts,
+                "log_probability": sums,
+                "perplexity": np.exp(np.minimum(-sums / counts, 700.0)),
+            }
+        )
+
+    def evaluate(self, texts: Any) -> dict[str, float]:
+        """Score text that was not trained on.
+
+        Every token counts once, the first too, whose condition is only that a text begins. The
+        state is carried through a whole text, and is zeros before each.
+
+        Args:
+            texts: As in `fit`.
+
+        Returns:
+            nats_per_token, perplexity (its exponential), bits_per_character (the bits of all tokens
+            by the number of characters, which compares models of different tokens), num_tokens and
+            unknown_share; and to compare with, from counts of the training text with smoothing,
+            unigram_nats and bigram_nats a token: without any context, and with one token of it.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If a text cannot be used, or none of its tokens is known.
+        """
+        self._check_fitted("be evaluated")
+        corpus = self._encode(texts, "texts")
+        total, count = 0.0, 0
+        for scores in self._log_probabilities(corpus):
+            total -= float(scores.sum())
+            count += len(scores)
+        unigram, bigram = self._bigrams.losses(corpus.texts())
+        return {
+            "nats_per_token": total / count,
+            "perplexity": math.exp(min(total / count, 700.0)),
+            "bits_per_character": total / math.log(2) / corpus.num_characters,
+            "num_tokens": float(count),
+            "unknown_share": float((corpus.ids == UNKNOWN).sum() / count),
+            "unigram_nats": unigram,
+            "bigram_nats": bigram,
+        }
+
+    def pretrained_layers(self) -> dict[str, Any]:
+        """Return what another network can begin with, copies.
+
+        Returns:
+            `vocabulary`: the `Vocabulary`; `embeddings`: (V, E) float32, the vectors of its tokens;
+            `lstm`: for each layer the list of kernel (D, 4H), recurrent kernel (H, 4H) and bias
+            (4H,), as `longshort.layers.LSTM(units).set_weights` takes them.
+
+        Raises:
+            NotFittedError: Before `fit`.
+        """
+        from longshort.tasks._training import copy_weights
+
+        self._check_fitted("give its layers")
+        return {
+            "vocabulary": Vocabulary.from_state(self.vocabulary_.get_state()),
+            "embeddings": copy_weights(self._net.embedding)[0],
+            "lstm": [copy_weights(layer) for layer in self._net.stack.layers],
+        }
+
+    def generate(self, prompt: str = "", **options: Any) -> str:
+        """Return text that goes on from `prompt`, without it; arguments as in `stream`."""
+        return "".join(self.stream(prompt, **options))
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        max_tokens: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 1,
+        stop: str | Sequence[str] = (),
+    ) -> Iterator[str]:
+        """Yield text that goes on from `prompt`, a token at a time.
+
+        The state is carried along: a token costs the same however long the text is.
+
+        Args:
+            prompt: What the text begins with; it is not given back.
+            max_tokens: Most tokens to generate.
+            temperature: Divides the logits: below 1 likelier text, above 1 stranger text. 0 takes
+                the likeliest token each time.
+            top_k: Draw from the likeliest k tokens only; None for all.
+            top_p: Draw from the fewest tokens whose probabilities reach this sum; None for all.
+            seed: Decides on what is drawn: the same seed gives the same text.
+            stop: Strings at the first of which the text ends; they are not given back.
+
+        A model that was trained on several texts also ends where it draws the end of a text.
+        Unknown tokens are never drawn.
+
+        Raises:
+            NotFittedError: Before `fit`.
+            DataError: If an argument cannot be used; or all tokens of the prompt are unknown.
+
+        Warns:
+            UserWarning: If some tokens of the prompt are unknown.
+        """
+        self._check_fitted("generate")
+        stops = check_sampling(max_tokens, temperature, top_k, top_p, seed, stop)
+        ids = self._prompt(prompt)
+        return self._stream(ids, max_tokens, temperature, top_k, top_p, seed, stops)
+
+    def _stream(
+        self,
+        ids: np.ndarray,
+        max_tokens: int,
+        temperature: float,
+        top_k: int | None,
+        top_p: float | None,
+        seed: int,
+        stops: list[str],
+    ) -> Iterator[str]:
+        from longshort.tasks._language_steps import stepper
+
+        rng = np.random.default_rng(seed)
+        states, done = self._scorer.states_within(ids[:-1])
+        advance = stepper(self._net, states)
+        for token in ids[done:-1].tolist():
+            advance(token)
+        token = int(ids[-1])
+        text = TextStream(self._decode, ids[1:].tolist(), stops)
+        never = [PADDING, UNKNOWN, BEGIN]
+        if not self._several and self.unit == "char":
+            never.append(END)
+        for _ in range(max_tokens):
+            logits = advance(token)
+            logits[never] = -np.inf
+            token = choose(logits, temperature, top_k, top_p, rng)
+            if token == END and self._several:
+                break
+            if piece := text.add(token):
+                yield piece
+            if text.ended:
+                return
+        if piece := text.finish():
+            yield piece
+
+    def _prompt(self, prompt: Any) -> np.ndarray:
+        import warnings
+
+        if not isinstance(prompt, str):
+            raise DataError(f"prompt: expected a str, got a {type(prompt).__name__}.")
+        if not prompt:
+            return np.array([END])
+        corpus = encode_corpus(prompt, self.vocabulary_, "prompt", several=self._several)
+        if share := check_known(corpus, prompt, "prompt"):
+            unknown = round(share * int((corpus.ids != END).sum()))
+            warnings.warn(
+                f"{unknown} tokens of the prompt did not occur in training and are read as "
+                "unknown.",
+                stacklevel=4,
+            )
+        return corpus.ids[:-1] if self._several else corpus.ids  # without END
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens; END, where it is drawn, is the end of a line."""
+        if END not in ids:
+            return self.vocabulary_.decode(ids)
+        lines: list[list[int]] = [[]]
+        for token in ids:
+            if token == END:
+                lines.append([])
+            else:
+                lines[-1].append(token)
+        return "\n".join(self.vocabulary_.decode(line) for line in lines)
+
+    def _encode(self, texts: Any, name: str) -> Corpus:
+        corpus = encode_corpus(texts, self.vocabulary_, name, several=self._several)
+        check_known(corpus, texts, name)
+        return corpus
+
+    def _log_probabilities(self, corpus: Corpus) -> list[np.ndarray]:
+        scores = self._scorer.log_probabilities(corpus.texts())
+        return [score.astype(np.float64) for score in scores]
+
+    def _check_params(self) -> None:
+        faults = [
+            *([] if self.unit in UNITS else [f"unit must be one of {UNITS}, got {self.unit!r}"]),
+            *check_whole("units", self.units, 1, MAX_UNITS),
+            *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
+            *check_whole("embedding_size", self._embedding_size, 1, MAX_UNITS),
+            *(
+                []
+                if self.vocabulary_size is None
+                else check_whole("vocabulary_size", self.vocabulary_size, 5, 10**7)
+            ),
+            *([] if self.min_count is None else check_whole("min_count", self.min_count, 1, 10**9)),
+            *(
+                []
+                if self.num_sampled is None
+                else check_whole("num_sampled", self.num_sampled, 1, 10**6)
+            ),
+            *[
+                f"{name} must be True or False{rest}, got {value!r}"
+                for name, rest, value, allowed in (
+                    ("lowercase", "", self.lowercase, (True, False)),
+                    ("tie_weights", " or None", self.tie_weights, (True, False, None)),
+                )
+                if not any(value is each for each in allowed)
+            ],
+            *check_share("dropout", self.dropout),
+            *check_share("input_dropout", self.input_dropout),
+            *check_share("embedding_dropout", self.embedding_dropout),
+            *check_share("weight_drop", self.weight_drop),
+            *check_whole("sequence_length", self.sequence_length, 1, 10**5),
+            *check_whole("batch_size", self.batch_size, 1, 10**5),
+            *([] if self.epochs is None else check_whole("epochs", self.epochs, 1, 10**9)),
+            *check_rate("learning_rate", self.learning_rate),
+            *check_share("validation_split", self.validation_split),
+            *check_whole("patience", self.patience, 1, 10**9),
+            *check_whole("seed", self.seed, 0, MAX_SEED),
+        ]
+        for name, value in (("clip_norm", self.clip_norm), ("max_minutes", self.max_minutes)):
+            if value is None and name == "max_minutes":
+                continue
+            if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < math.inf:
+                faults.append(f"{name} must be a number above 0, got {value!r}")
+        if faults:
+            raise DataError(f"LanguageModel: {'; '.join(faults)}.")
+
+    @property
+    def _embedding_size(self) -> int:
+        if self.embedding_size is not None:
+            return self.embedding_size
+        return 64 if self.unit == "char" else 256
+
+    def _plan(self, num_tokens: int) -> Any:
+        from longshort.tasks._language_net import NetPlan
+
+        return NetPlan(
+            num_tokens,
+            self._embedding_size,
+            self.units,
+            self.num_layers,
+            self.unit != "char" if self.tie_weights is None else self.tie_weights,
+            dropout=self.dropout,
+            input_dropout=self.input_dropout,
+            embedding_dropout=self.embedding_dropout,
+            weight_drop=self.weight_drop,
+            seed=self.seed,
+        )
+
+    def _build(self, num_tokens: int) -> LanguageNet:
+        from longshort.tasks._language_net import LanguageNet
+
+        return LanguageNet(self._plan(num_tokens))
+
+    def _set_net(self, net: LanguageNet) -> None:
+        from longshort.tasks._language_scoring import Scorer
+
+        self._net, self._scorer, self.model_ = net, Scorer(net), net.model
+
+    def _get_state(self) -> dict[str, Any]:
+        return {
+            "vocabulary": self.vocabulary_.get_state(),
+            "size": len(self.vocabulary_),
+            "several": self._several,
+            "num_tokens": self.num_tokens_,
+            "num_held_out": self.num_held_out_,
+            "history": self.history_,
+            "bigrams": self._bigrams.get_state(),
+        }
+
+    def _least_bytes(self, state: dict[str, Any]) -> int:
+        self._check_params()
+        if type(state["size"]) is not int or state["size"] < 5:
+            raise ValueError(f"size is {state['size']!r}")
+        return 2 * self._plan(state["size"]).num_weights()  # 2 bytes, of half precision
+
+    def _set_state(self, state: dict[str, Any]) -> None:
+        vocabulary = Vocabulary.from_state(state["vocabulary"])
+        if len(vocabulary) != state["size"] or vocabulary.unit != self.unit:
+            raise ValueError("broken vocabulary")
+        for name, kind in (("several", bool), ("num_tokens", int), ("num_held_out", int)):
+            if type(state[name]) is not kind:
+                raise ValueError(f"{name} is {state[name]!r}")
+        if type(state["history"]) is not list:
+            raise ValueError("broken history")
+        self._bigrams = Bigrams.from_state(state["bigrams"], len(vocabulary))
+        self.vocabulary_, self._several = vocabulary, state["several"]
+        self.num_tokens_, self.num_held_out_ = state["num_tokens"], state["num_held_out"]
+        self.history_ = [float(loss) for loss in state["history"]]
+        self._set_net(self._build(len(vocabulary)))
+
+
+def _listed(texts: Any) -> list[Any]:
+    try:
+        return list(texts)
+    except TypeError:
+        raise DataError(
+            f"LanguageModel.predict: expected a list of texts, got a {type(texts).__name__}."
+        ) from None

@@ -1,0 +1,184 @@
+"""Train a language model: truncated backpropagation through time with a carried state."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from longshort._errors import DataError
+from longshort.tasks._language_net import LanguageNet
+from longshort.tasks._language_scoring import Scorer
+from longshort.tasks._training import Progress, copy_weights, interruptible
+
+# Called after each training step with the tokens seen so far, those of the whole training, and the
+# loss of the step in nats a token.
+OnStep = Callable[[int, int, float], object]
+
+# Steps of a training whose epochs are not given. From those of tinyshakespeare on, see the
+# constructor of LanguageModel; less text gets more epochs, but not without end.
+USUAL_STEPS, MOST_EPOCHS = 9_000, 60
+
+
+@dataclass(frozen=True)
+class LanguagePlan:
+    """How long, how fast, and in what portions to train.
+
+    Attributes:
+        batch_size: B, parts of the text side by side.
+        length: T, tokens of a step.
+        steps: Steps of an epoch.
+        epochs: Most passes.
+        learning_rate: At the start; falls to zero along a cosine.
+        clip_norm: Most that the norm of all gradients together may be.
+        num_sampled: Tokens that stand for all in the softmax of a step, or None for all.
+        patience: Epochs without a better validation loss before stopping.
+        max_minutes: Time after which training ends, or None.
+        seed: Decides where each epoch begins.
+    """
+
+    batch_size: int
+    length: int
+    steps: int
+    epochs: int
+    learning_rate: float
+    clip_norm: float
+    num_sampled: int | None
+    patience: int
+    max_minutes: float | None
+    seed: int
+
+    @classmethod
+    def of(
+        cls, num_tokens: int, *, batch_size: int, length: int, epochs: int | None, **rest: Any
+    ) -> LanguagePlan:
+        """Return the plan for so many tokens to predict; short texts get fewer and shorter rows."""
+        batch_size = min(batch_size, max(1, num_tokens // length))
+        length = min(length, num_tokens // batch_size)
+        steps = num_tokens // batch_size // length
+        epochs = epochs or min(max(1, round(USUAL_STEPS / steps)), MOST_EPOCHS)
+        return cls(batch_size, length, steps, epochs, **rest)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole training."""
+        return self.steps * self.epochs
+
+    def rate(self, share: float) -> float:
+        """Return the learning rate after a share of the training: a short rise, then a cosine."""
+        rise = min(100, self.total // 10) / self.total
+        if share < rise:
+            return self.learning_rate * max(share, 1 / self.total) / rise
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def train(
+    net: LanguageNet,
+    ids: np.ndarray,
+    held: np.ndarray,
+    plan: LanguagePlan,
+    *,
+    progress: Progress | None,
+    on_step: OnStep | None,
+) -> tuple[list[np.ndarray], list[float]]:
+    """Train with Adam; stop on the held-out part where there is one.
+
+    The text is cut into B rows that follow one another. Each step goes T tokens on in all rows and
+    begins with the state that the last one ended with; gradients end at the step's beginning. An
+    epoch begins at a place of its own, so that no token is always the first of a step, for which
+    Merity et al. (2018) vary the length: here one length, one compiled program, does.
+
+    Args:
+        net: The network.
+        ids: Numbers of the tokens, (n,): the first is only seen, all others are predicted too.
+        held: Held-out ones, in the same way; may be empty.
+        plan: From `LanguagePlan.of`.
+        progress: Called after each epoch with (epoch, epochs, loss).
+        on_step: Called after each step.
+
+    Returns:
+        The weights of `net.model` of the best epoch (of the last without a held-out part), and the
+        losses, nats a token.
+
+    Raises:
+        DataError: If the loss was never finite.
+    """
+    import keras
+
+    model = net.trainer(plan.batch_size, plan.length, plan.num_sampled)
+    optimizer = keras.optimizers.Adam(
+        plan.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
+    )
+    model.compile(optimizer=optimizer, loss=_negative)
+    rng, scorer = np.random.default_rng([plan.seed, 1]), Scorer(net)
+    deadline = None if plan.max_minutes is None else 60 * plan.max_minutes
+    best: list[np.ndarray] = []
+    history: list[float] = []
+    lowest, waited, done, began = np.inf, 0, 0, time.monotonic()
+    per_step = plan.batch_size * plan.length
+    out_of_time = False
+    try:
+        with interruptible() as interrupt:
+            for epoch in range(1, plan.epochs + 1):
+                loss, count = 0.0, 0
+                net.stack.reset_state(plan.batch_size)
+                for inputs, targets in _segments(ids, plan, epoch, rng):
+                    share = done / plan.total
+                    if deadline is not None:
+                        passed = (time.monotonic() - began) / deadline
+                        out_of_time = passed >= 1.0 and done > 0
+                        if out_of_time:
+                            break
+                        share = max(share, passed)
+                    optimizer.learning_rate = plan.rate(share)
+                    last = float(model.train_on_batch([inputs, targets], targets))
+                    done, count, loss = done + 1, count + 1, loss + last
+                    if on_step is not None:
+                        on_step(done * per_step, plan.total * per_step, last)
+                    interrupt.check()
+                loss = scorer.mean_loss(held) if len(held) else loss / max(count, 1)
+                history.append(loss)
+                waited += 1
+                if np.isfinite(loss) and (loss < lowest or not len(held)):
+                    best, lowest, waited = copy_weights(net.model), loss, 0
+                if progress is not None:
+                    progress(epoch, plan.epochs, loss)
+                interrupt.check()
+                if out_of_time or (waited >= plan.patience and len(held)):
+                    break
+    except KeyboardInterrupt:
+        if not best:
+            raise
+        warnings.warn(
+            f"Training was interrupted after {len(history)} of {plan.epochs} epochs; "
+            "the best weights so far are kept.",
+            stacklevel=3,
+        )
+    if not best:
+        raise DataError(
+            "Training diverged: the loss was never a finite number. Lower learning_rate."
+        )
+    return best, history
+
+
+def _negative(_: Any, log_probabilities: Any) -> Any:
+    return -log_probabilities
+
+
+def _segments(ids: np.ndarray, plan: LanguagePlan, epoch: int, rng: np.random.Generator) -> Any:
+    """Yield the inputs and targets (B, T) of an epoch's steps.
+
+    Rows go round the end of the text, so that every token has its turn; behind the last comes the
+    END with which the text begins. Less than a step of each row is left out, elsewhere each time.
+    """
+    pairs = len(ids) - 1
+    offset = int(rng.integers(pairs)) if epoch > 1 else 0
+    rows = offset + np.arange(plan.batch_size)[:, None] * (pairs // plan.batch_size)
+    for step in range(plan.steps):
+        places = (rows + step * plan.length + np.arange(plan.length)) % pairs
+        yield ids[places].astype(np.int32), ids[places + 1].astype(np.int32)
