@@ -6,6 +6,7 @@ from keras.layers import Dense
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
+from longshort.layers._ctc import CTCLoss
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
 from longshort.layers._mlstm import MLSTM
@@ -13,6 +14,7 @@ from longshort.layers._slstm import SLSTM
 from longshort.layers._stack import StackedRNN
 
 __all__ = [
+    "CTCLoss",
     "GRU",
     "LSTM",
     "Bidirectional",
