@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from longshort._errors import DataError
 
@@ -140,5 +140,5 @@ class LogMelStream:
         return self.features(left)
 
 
-def _mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+def _mel(hertz: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hertz) / 700.0))
