@@ -15,7 +15,7 @@ import pytest
 
 from longshort import tasks
 from longshort._errors import NotFittedError
-from longshort.tasks import Forecaster, SequenceClassifier, Task, load
+from longshort.tasks import Forecaster, SequenceClassifier, Task, Transcriber, load
 
 
 def some_series() -> pd.DataFrame:
@@ -29,6 +29,16 @@ def some_sequences() -> tuple[list[np.ndarray], list[str]]:
     rng = np.random.default_rng(0)
     X = [rng.normal(size=(4 + i % 5, 3)) + i % 3 for i in range(30)]
     return X, [("low", "mid", "high")[i % 3] for i in range(30)]
+
+
+def some_recordings() -> tuple[list[np.ndarray], list[str]]:
+    rng = np.random.default_rng(0)
+    texts = [("a", "ba", "", "ab b")[i % 4] for i in range(12)]
+    return [rng.normal(0, 0.1, 1200 + 40 * i) for i in range(12)], texts
+
+
+# After two epochs a transcriber says nothing, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Transcriber. the network says nothing")
 
 
 @dataclass
@@ -47,6 +57,13 @@ CASES = {
     ),
     "SequenceClassifier": Case(
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)
+    ),
+    "Transcriber": Case(
+        lambda **more: Transcriber(
+            **{"units": 4, "channels": 4, "epochs": 2, "sample_rate": 8000, "augment": False} | more
+        ),
+        some_recordings(),
+        some_recordings()[:1],
     ),
 }
 
@@ -69,11 +86,13 @@ def pair(request: pytest.FixtureRequest, fitted: dict[str, Task]) -> tuple[Task,
 def values(prediction: Any) -> np.ndarray:
     if isinstance(prediction, pd.DataFrame):
         prediction = prediction.select_dtypes("number").to_numpy()
+    if isinstance(prediction, list) and isinstance(prediction[0], list):
+        prediction = [score for best in prediction for _, score in best]
     return np.asarray(prediction)
 
 
 def outputs(task: Task, case: Case) -> list[np.ndarray]:
-    names = [name for name in ("predict", "predict_proba") if hasattr(task, name)]
+    names = [name for name in ("predict", "predict_proba", "n_best") if hasattr(task, name)]
     return [values(getattr(task, name)(*case.predict)) for name in names]
 
 

@@ -54,12 +54,7 @@ def check_samples(samples: Any, rate: Any, name: str) -> Samples:
     >>> check_samples(np.array([0, 16384], np.int16), 8000, "x").tolist()
     [0.0, 0.5]
     """
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
-        raise DataError(f"{name}: expected a sample rate in whole hertz, got {rate!r}.")
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise DataError(
-            f"{name}: expected a sample rate from {MIN_RATE} to {MAX_RATE} Hz, got {rate}."
-        )
+    check_rate(rate, name)
     array = np.asarray(samples)
     if array.ndim != 1 or array.dtype.kind not in "fi":
         raise DataError(
@@ -73,6 +68,16 @@ def check_samples(samples: Any, rate: Any, name: str) -> Samples:
     if not np.isfinite(array).all():
         raise DataError(f"{name}: holds samples that are not finite numbers; record it again.")
     return array.astype(np.float32)
+
+
+def check_rate(rate: Any, name: str) -> None:
+    """Raise a DataError that begins with `name` unless `rate` can be a sample rate."""
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
+        raise DataError(f"{name}: expected a sample rate in whole hertz, got {rate!r}.")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise DataError(
+            f"{name}: expected a sample rate from {MIN_RATE} to {MAX_RATE} Hz, got {rate}."
+        )
 
 
 def resample(samples: Samples, rate: int, wanted: int) -> Samples:

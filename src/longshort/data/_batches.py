@@ -118,3 +118,34 @@ def sorted_batches(lengths: Sequence[int], longest: int) -> tuple[Batch, ...]:
         rows, order = order[:size], order[size:]
         batches.append(Batch(rows, size, padded_length(int(lengths[rows[-1]]), longest)))
     return tuple(batches)
+
+
+def fixed_batches(lengths: Sequence[int], longest: int) -> tuple[Batch, ...]:
+    """Divide sequences into batches for prediction whose shapes depend on nothing but the lengths.
+
+    A sequence always meets a batch of the same shape, whoever else is in it. XLA compiles another
+    program for another shape, which may round otherwise; so its answer stays the same to the last
+    bit. Rows that are missing are padding.
+
+    Args:
+        lengths: Steps of each of the n sequences; may be 0.
+        longest: Most steps of the training part.
+
+    Returns:
+        Batches that hold each sequence once, of one rung of the ladder each, from the shortest.
+
+    Example:
+        >>> [(batch.rows.tolist(), batch.size, batch.length)
+        ...     for batch in fixed_batches([30, 5, 7], longest=30)]
+        [([1, 2], 64, 8), ([0], 64, 30)]
+    """
+    rungs = np.array([padded_length(max(n, 1), longest) for n in lengths])
+    batches = []
+    for length in np.unique(rungs).tolist():
+        # Some 2 million numbers of 64 channels: longer sequences have fewer rows.
+        size = min(64, max(1, 2**15 // (1 << (length - 1).bit_length())))
+        rows = np.flatnonzero(rungs == length)
+        batches += [
+            Batch(rows[start : start + size], size, length) for start in range(0, len(rows), size)
+        ]
+    return tuple(batches)

@@ -70,6 +70,12 @@ class CTCLoss(keras.losses.Loss):
             packed[i, 1 : 1 + len(row)] = row
         return packed
 
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the reduced loss."""
+        # Keras would multiply the losses (B,) by a mask (B, T) that hangs on the logits; what it
+        # says the targets say. A sum is a tensor of its own, without one.
+        return super().__call__(y_true, ops.add(y_pred, 0.0), sample_weight)
+
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Return (B,) losses."""
         y_true = ops.cast(y_true, "int32")

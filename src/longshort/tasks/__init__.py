@@ -9,11 +9,13 @@ from longshort.tasks._horizon import score_by_horizon
 from longshort.tasks._plot import plot_by_horizon, plot_forecast
 from longshort.tasks._report import write_report
 from longshort.tasks._sequence_classifier import SequenceClassifier
+from longshort.tasks._transcriber import Transcriber
 
 __all__ = [
     "Forecaster",
     "SequenceClassifier",
     "Task",
+    "Transcriber",
     "conformal_intervals",
     "load",
     "plot_by_horizon",
