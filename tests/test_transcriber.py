@@ -28,7 +28,7 @@ def recording(words, rng, rate=RATE):
 
 def recordings(n, seed, rate=RATE):
     rng = np.random.default_rng(seed)
-    said = [[str(w) for w in rng.choice(list(HERTZ), rng.integers(1, 4))] for _ in range(n)]
+    said = [[str(w) for w in rng.choice(list(HERTZ), rng.integers(1, 3))] for _ in range(n)]
     return [recording(words, rng, rate) for words in said], [" ".join(words) for words in said]
 
 

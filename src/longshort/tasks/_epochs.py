@@ -1,45 +1,42 @@
-"""The loop over epochs: the best weights are kept, whoever ends it."""
+"""A training loop over epochs: it stops when a validation error no longer falls."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from longshort._errors import DataError
-from longshort.tasks._training import Interrupt, Progress, copy_weights, interruptible
+from longshort.tasks._training import Progress, copy_weights, interruptible
 
 
 def run_epochs(
     model: Any,
-    one_epoch: Callable[[Interrupt], float],
+    steps: Callable[[], Iterable[float]],
     validate: Callable[[], float] | None,
     *,
-    name: str,
     epochs: int,
     patience: int,
     progress: Progress | None,
-) -> list[float]:
-    """Train until the end, a lack of progress, or Ctrl-C; leave the model with its best weights.
+) -> tuple[list[np.ndarray], list[float]]:
+    """Train epoch after epoch.
 
     Args:
-        model: The Keras model that `one_epoch` trains.
-        one_epoch: Trains a pass over the data, calls `check` of what it is given after each step,
-            and returns the training loss.
-        validate: Returns the validation loss; None: there is none, and the last epoch is the best.
-        name: Of the task, for the warning.
-        epochs: At most.
-        patience: Epochs without a better validation loss before the end.
-        progress: Called after each epoch with (epoch, epochs, loss).
+        model: Keras model, whose weights the steps change.
+        steps: Makes the training steps of one epoch, each when the next loss is asked for.
+        validate: Returns what is to fall; None: the mean loss of the steps is reported, and the
+            last epoch kept.
+        epochs: Most passes.
+        patience: Epochs without a lower validation error before the end.
+        progress: Called with epoch, epochs, error.
 
     Returns:
-        The loss of each epoch: of validation where there is one.
+        The weights of the best epoch and the errors of all.
 
     Raises:
-        DataError: No loss was a finite number.
-        KeyboardInterrupt: Ctrl-C before the end of the first epoch.
+        DataError: If no epoch's error was finite.
     """
     best: list[np.ndarray] = []
     history: list[float] = []
@@ -47,29 +44,37 @@ def run_epochs(
     try:
         with interruptible() as interrupt:
             for epoch in range(1, epochs + 1):
-                loss = one_epoch(interrupt)
-                if validate is not None:
-                    loss = validate()
-                history.append(loss)
+                losses = []
+                for loss in steps():
+                    losses.append(loss)
+                    interrupt.check()
+                error = float(np.mean(losses))
+                finite = np.isfinite(error)
+                if validate is not None and finite:
+                    error = validate()
+                history.append(error)
                 waited += 1
-                if np.isfinite(loss) and (loss < lowest or validate is None):
-                    best, lowest, waited = copy_weights(model), loss, 0
+                if finite and (validate is None or error < lowest):
+                    lowest, waited = error, 0
+                # Of equal errors, which are common in small validation parts, the later: its
+                # probabilities are surer.
+                if finite and (validate is None or error <= lowest):
+                    best = copy_weights(model)
                 if progress is not None:
-                    progress(epoch, epochs, loss)
+                    progress(epoch, epochs, error)
                 interrupt.check()
-                if validate is not None and waited >= patience:
+                if not finite or (waited >= patience and validate is not None):
                     break
     except KeyboardInterrupt:
         if not best:
             raise
         warnings.warn(
-            f"{name}: training was interrupted after {len(history)} of {epochs} epochs; the best "
-            "weights so far are kept.",
-            stacklevel=4,
+            f"Training was interrupted after {len(history)} of {epochs} epochs; "
+            "the best weights so far are kept.",
+            stacklevel=3,
         )
     if not best:
         raise DataError(
-            f"{name}: training diverged, the loss was never a finite number; lower learning_rate."
+            "Training diverged: the loss was never a finite number. Lower learning_rate."
         )
-    model.set_weights(best)
-    return history
+    return best, history

@@ -21,7 +21,7 @@ from longshort.tasks._ctc_decoding import BLANK, PrefixBeam, best_path
 from longshort.tasks._error_rates import error_rates
 from longshort.tasks._ngram import NGram
 from longshort.tasks._recordings import check_list, check_pairs, name_of, recordings
-from longshort.tasks._training import Progress, copy_weights
+from longshort.tasks._training import Progress
 from longshort.tasks._transcriber_net import TranscriberShape, build_transcriber
 from longshort.tasks._transcriber_params import check_params, check_search
 from longshort.tasks._transcriber_training import Utterances, label_log_probs, train_transcriber
@@ -208,10 +208,9 @@ class Transcriber(Task):
         self._scale(scaler, held_sounds)
 
         shape = self._shape(len(tokens))
-        model = build_transcriber(shape, self.seed)
         held = Utterances(held_sounds, held_labels)
-        history = train_transcriber(
-            model,
+        weights, history = train_transcriber(
+            build_transcriber(shape, self.seed),
             Utterances(sounds, labels),
             held,
             shape.steps,
@@ -224,13 +223,13 @@ class Transcriber(Task):
             progress=progress,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
-        fresh = build_transcriber(shape, self.seed)
-        fresh.set_weights(copy_weights(model))
+        model = build_transcriber(shape, self.seed)
+        model.set_weights(weights)
         self.sample_rate_, self.alphabet_ = wanted, tokens.tokens
         self.history_, self.num_held_out_ = history, len(held)
         self._tokens, self._scaler = tokens, scaler
         self._ngram = NGram(self.ngram, len(tokens)).fit(labels) if self.ngram else None
-        self.model_ = fresh
+        self.model_ = model
         self._warn_of_blanks(held if len(held) else Utterances(sounds, labels))
         return self
 

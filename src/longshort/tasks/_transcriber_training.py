@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from longshort.layers import CTCLoss
 from longshort.tasks._ctc_decoding import best_path
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._error_rates import edit_distance
-from longshort.tasks._training import Interrupt, Progress
+from longshort.tasks._training import Progress
 from longshort.tasks._transcriber_net import log_softmax
 
 Array = NDArray[np.floating]
@@ -53,14 +53,14 @@ def train_transcriber(
     patience: int,
     rng: np.random.Generator,
     progress: Progress | None,
-) -> list[float]:
+) -> tuple[list[np.ndarray], list[float]]:
     """Train by the CTC loss, stop by the share of wrong labels in the held-out part.
 
     The loss rises again long before a network stops to make fewer errors; so errors decide, and
     the loss, a thousandth of it, where these are equal.
 
     Args:
-        model: As from `build_transcriber`; it is left with its best weights.
+        model: As from `build_transcriber`.
         training: To train on.
         held: To stop on; may be empty.
         steps: Steps of the network for a number of frames.
@@ -73,7 +73,8 @@ def train_transcriber(
         progress: Called with epoch, epochs and the score.
 
     Returns:
-        The score of each epoch, or the training loss if nothing is held out.
+        The weights of the best epoch (of the last if nothing is held out) and the score of each
+        (or its training loss).
     """
     import keras
 
@@ -88,12 +89,11 @@ def train_transcriber(
     )
     width = max(map(len, training.labels))
 
-    def one_epoch(interrupt: Interrupt) -> float:
+    def train_steps() -> Iterator[float]:
         features = [
             one[int(rng.integers(len(one)))] if len(one) > 1 else one[0]
             for one in training.features
         ]
-        total = 0.0
         for batch in shuffled_batches([len(x) for x in features], batch_size, rng):
             changed = [augment(features[i], rng) for i in batch.rows]
             labels = [training.labels[i] for i in batch.rows]
@@ -102,10 +102,7 @@ def train_transcriber(
             extra = batch.size - len(labels)
             targets = CTCLoss.pack(labels + [()] * extra, counts + [1] * extra, width)
             x = pad_sequences(changed, batch.length, size=batch.size)
-            mean = float(model.train_on_batch(x, targets, batch.weights))
-            total += mean * batch.size / len(training)
-            interrupt.check()
-        return total
+            yield float(model.train_on_batch(x, targets, batch.weights))
 
     def validate() -> float:
         log_probs = label_log_probs(model, [one[0] for one in held.features], steps)
@@ -113,9 +110,8 @@ def train_transcriber(
 
     return run_epochs(
         model,
-        one_epoch,
+        train_steps,
         validate if len(held) else None,
-        name="Transcriber",
         epochs=epochs,
         patience=patience,
         progress=progress,
