@@ -73,6 +73,7 @@ def test_other_rates_integers_and_the_beam(forward):
     assert heavy == [""] * 6  # each label costs more than the sound can give
 
 
+@pytest.mark.filterwarnings("ignore:Transcriber. the network says nothing")
 def test_alone_in_any_batch_and_after_save(forward, tmp_path):
     both = small(epochs=2, validation_split=0.3)
     both.fit(AUDIO[:16], TEXTS[:16])
