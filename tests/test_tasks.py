@@ -22,6 +22,7 @@ from longshort.tasks import (
     Tagger,
     Task,
     TextClassifier,
+    Transcriber,
     load,
 )
 
@@ -43,6 +44,16 @@ def some_sentences() -> tuple[list[list[str]], list[list[str]]]:
     words = [["Ann", "saw", "Rome"], ["they", "left", "."], ["Rome", "saw", "them", "."]] * 8
     kinds = {"Ann": "B-PER", "Rome": "B-LOC"}
     return words, [[kinds.get(word, "O") for word in row] for row in words]
+
+
+def some_recordings() -> tuple[list[np.ndarray], list[str]]:
+    rng = np.random.default_rng(0)
+    texts = [("a", "ba", "", "ab b")[i % 4] for i in range(12)]
+    return [rng.normal(0, 0.1, 1200 + 40 * i) for i in range(12)], texts
+
+
+# After two epochs a transcriber says nothing, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:Transcriber. the network says nothing")
 
 
 @dataclass
@@ -77,6 +88,13 @@ CASES = {
     "TextClassifier": Case(
         lambda **more: TextClassifier(4, embedding_size=4, epochs=2, **more), (TEXTS, Y), (TEXTS,)
     ),
+    "Transcriber": Case(
+        lambda **more: Transcriber(
+            **{"units": 4, "channels": 4, "epochs": 2, "sample_rate": 8000, "augment": False} | more
+        ),
+        some_recordings(),
+        some_recordings()[:1],
+    ),
 }
 
 
@@ -98,12 +116,14 @@ def pair(request: pytest.FixtureRequest, fitted: dict[str, Task]) -> tuple[Task,
 def values(prediction: Any) -> np.ndarray:
     if isinstance(prediction, pd.DataFrame):
         prediction = prediction.select_dtypes("number").to_numpy()
-    if isinstance(prediction, list):  # a row, or an array, of each sentence
-        return np.concatenate([np.asarray(row) for row in prediction])
+    if isinstance(prediction, list) and not isinstance(prediction[0], str):
+        return np.concatenate([np.asarray(row) for row in prediction])  # one of each sentence
     return np.asarray(prediction)
 
 
 def outputs(task: Task, case: Case) -> list[np.ndarray]:
+    if isinstance(task, Transcriber):  # texts alone would hide a difference
+        return [np.array([s for best in task.n_best(*case.predict) for _, s in best])]
     names = [name for name in ("predict", "predict_proba") if hasattr(task, name)]
     return [values(getattr(task, name)(*case.predict)) for name in names]
 

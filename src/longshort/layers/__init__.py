@@ -7,6 +7,7 @@ from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
 from longshort.layers._crf import CRF
+from longshort.layers._ctc import CTCLoss
 from longshort.layers._dropout import EmbeddingDropout
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
@@ -16,6 +17,7 @@ from longshort.layers._stack import StackedRNN
 
 __all__ = [
     "CRF",
+    "CTCLoss",
     "GRU",
     "LSTM",
     "Bidirectional",

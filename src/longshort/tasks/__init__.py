@@ -13,6 +13,7 @@ from longshort.tasks._sequence_classifier import SequenceClassifier
 from longshort.tasks._tagger import Tagger
 from longshort.tasks._text_classifier import TextClassifier
 from longshort.tasks._training_plot import plot_training
+from longshort.tasks._transcriber import Transcriber
 
 __all__ = [
     "Forecaster",
@@ -21,6 +22,7 @@ __all__ = [
     "Tagger",
     "Task",
     "TextClassifier",
+    "Transcriber",
     "conformal_intervals",
     "load",
     "plot_by_horizon",

@@ -1,0 +1,175 @@
+import builtins
+
+import numpy as np
+import pytest
+
+from longshort._errors import DataError
+from longshort.data._audio import check_samples, read_audio, resample
+from longshort.data._mel import FLOOR, LogMel, LogMelStream
+from longshort.data._spec_augment import spec_augment
+
+soundfile = pytest.importorskip("soundfile")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "close"),
+    [
+        ("a.wav", "PCM_16", 4e-5),
+        ("a.wav", "PCM_U8", 8e-3),
+        ("a.wav", "FLOAT", 1e-7),
+        ("a.flac", "PCM_24", 2e-7),
+    ],
+)
+@pytest.mark.parametrize("rate", [8_000, 96_000])
+def test_files_of_any_kind(tmp_path, name, kind, close, rate):
+    x = np.random.default_rng(0).uniform(-0.9, 0.9, (300, 2)).astype(np.float32)
+    soundfile.write(tmp_path / name, x[:, 0], rate, subtype=kind)
+    samples, found = read_audio(tmp_path / name)
+    assert found == rate and samples.dtype == np.float32
+    np.testing.assert_allclose(samples, x[:, 0], atol=close)
+    soundfile.write(tmp_path / name, x, rate, subtype=kind)
+    np.testing.assert_allclose(read_audio(tmp_path / name)[0], x.mean(axis=1), atol=close)
+
+
+def test_files_that_cannot_be_read(tmp_path, monkeypatch):
+    def refused(name, content=None):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError) as error:
+            read_audio(tmp_path / name)
+        assert str(tmp_path / name) in str(error.value)
+        return str(error.value)
+
+    assert "there is no such file" in refused("none.wav")
+    assert "cannot be read as sound" in refused("text.wav", b"no sound at all, but text" * 9)
+    assert "cannot be read as sound" in refused("empty.wav", b"")
+    soundfile.write(tmp_path / "good.wav", np.zeros(100), 8000)
+    whole = (tmp_path / "good.wav").read_bytes()
+    assert "cannot be read as sound" in refused("cut.wav", whole[:20])
+    assert "no samples" in refused("header.wav", whole[:44])
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 8000, subtype="FLOAT")
+    assert "not finite" in refused("nan.wav")
+
+    real = builtins.__import__
+
+    def without(name, *args, **given):
+        if name == "soundfile":
+            raise ImportError(name)
+        return real(name, *args, **given)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"pip install longshort\[speech\]"):
+        read_audio(tmp_path / "good.wav")
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "message"),
+    [
+        (np.zeros((4, 2)), 8000, "one channel"),
+        (np.zeros(4, complex), 8000, "floats or signed integers"),
+        (np.zeros(0), 8000, "no samples"),
+        (np.zeros(4), 8000.5, "whole hertz"),
+        (np.zeros(4), True, "whole hertz"),
+        (np.zeros(4), 10, "from 1000 to"),
+        (np.array([np.inf]), 8000, "not finite"),
+    ],
+)
+def test_samples_that_cannot_be_used(samples, rate, message):
+    with pytest.raises(DataError, match=f"^it: .*{message}"):
+        check_samples(samples, rate, "it")
+
+
+def test_resampling_keeps_a_tone_and_drops_what_does_not_fit():
+    t = np.arange(96_000) / 96_000
+    tone, high = np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 7_000 * t)
+    found = resample((tone + high).astype(np.float32), 96_000, 8_000)
+    wanted = np.sin(2 * np.pi * 440 * np.arange(8_000) / 8_000)
+    assert len(found) == 8_000
+    np.testing.assert_allclose(found[100:-100], wanted[100:-100], atol=2e-2)
+    same = tone.astype(np.float32)
+    assert resample(same, 8_000, 8_000) is same
+
+
+def reference(x, rate, num_mels, low, high):
+    """Frame by frame and frequency by frequency, from the definition, in float64."""
+    frame, step, size = round(0.025 * rate), round(0.01 * rate), 1
+    while size < frame:
+        size *= 2
+    n = np.arange(frame)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * n / frame)
+    frequency = np.arange(size // 2 + 1) * rate / size
+    fourier = np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), n) / size)
+    mel = 2595 * np.log10(1 + frequency / 700)
+    bottom, top = 2595 * np.log10(1 + np.array([low, high]) / 700)
+    width = (top - bottom) / (num_mels + 1)
+    rows = []
+    for start in range(0, len(x) - frame + 1, step):
+        power = np.abs(fourier @ (window * x[start : start + frame])) ** 2 / (window**2).sum()
+        row = []
+        for m in range(num_mels):
+            triangle = np.maximum(0, 1 - np.abs(mel - bottom - (m + 1) * width) / width)
+            row.append(np.log(FLOOR + (triangle * power).sum() / triangle.sum()))
+        rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("rate", "low", "high"), [(8_000, 20, None), (16_000, 100, 7_000)])
+def test_features_by_definition(rate, low, high):
+    x = np.random.default_rng(0).normal(0, 0.1, 3_000)
+    found = LogMel(rate, 13, low=low, high=high)(x.astype(np.float32))
+    wanted = reference(x, rate, 13, low, high or rate / 2)
+    assert found.shape == wanted.shape and found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_a_tone_lies_in_its_band_and_silence_at_the_floor():
+    features = LogMel(8_000, 20)
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000).astype(np.float32)
+    at = np.fft.rfftfreq(features.size, 1 / 8_000)
+    band = int(features.bands[:, np.argmin(np.abs(at - 1_000))].argmax())
+    assert (features(tone).argmax(axis=1) == band).all()
+    np.testing.assert_allclose(features(np.zeros(500, np.float32)), np.log(FLOOR), rtol=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 199, 200, 201, 1_000, 20_000])
+def test_chunks_have_the_frames_of_the_whole(length):
+    rng = np.random.default_rng(length)
+    x = rng.normal(size=length).astype(np.float32)
+    features = LogMel(8_000, 20)
+    whole = features(x)
+    assert len(whole) == features.num_frames(length)
+    stream, parts, at = LogMelStream(features), [], 0
+    while at < length:
+        size = int(rng.integers(0, 700))
+        parts.append(stream.push(x[at : at + size]))
+        at += size
+    np.testing.assert_allclose(np.concatenate([*parts, stream.end()]), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_mels": 500}, "500 bands are too many"),
+        ({"high": 5_000}, "half the sample"),
+        ({"low": 4_000}, "low < high"),
+        ({"window": 1e-5}, "too short"),
+    ],
+)
+def test_features_that_make_no_sense(given, message):
+    with pytest.raises(DataError, match=message):
+        LogMel(8_000, **given)
+
+
+def test_masks_hide_stripes_and_nothing_else():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 40)).astype(np.float32)
+    hidden = np.zeros((100, 40))
+    for _ in range(300):
+        y = spec_augment(x, rng, time_masks=1, frequency_masks=1)
+        gone = y == 0
+        rows, columns = gone.all(axis=1), gone.all(axis=0)
+        assert (y[~gone] == x[~gone]).all() and (gone == rows[:, None] | columns).all()
+        assert rows.sum() <= 20 and columns.sum() <= 8
+        hidden += gone
+    assert hidden.min() > 0  # everything is hidden now and then
+    assert (spec_augment(x[:3], rng) != 0).any(axis=1).all()  # never all of a short sound
