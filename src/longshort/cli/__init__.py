@@ -1,4 +1,4 @@
-"""The command line: `longshort forecast`, `train`, `predict`, `evaluate`, `generate`, `info`."""
+"""The command line: the `longshort` program and its commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from longshort.cli._forecast import forecast
 from longshort.cli._info import info, print_version
 from longshort.cli._language import generate
 from longshort.cli._train import train_app
+from longshort.cli._transcribe import stream
 from longshort.cli._use import evaluate, predict
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Forecast series, classify sequences and texts with LSTM networks.",
+    help="Forecast series, classify sequences, read texts and speech with LSTM networks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,6 +41,7 @@ app.add_typer(train_app)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(generate)
+app.command()(stream)
 app.command()(info)
 
 

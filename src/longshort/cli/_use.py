@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli import _tag, _text
+from longshort.cli import _tag, _text, _transcribe
 from longshort.cli._common import Data, Json, LabelCol
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
@@ -20,6 +20,7 @@ from longshort.cli._groups import expanded
 from longshort.cli._language import score_lines, score_text
 from longshort.cli._tag import TagOptions, WordOptions
 from longshort.cli._text import TextColumns
+from longshort.cli._transcribe import AudioOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +41,7 @@ class Given:
     tables: TableOptions
     columns: TextColumns
     tags: WordOptions | TagOptions
+    audio: AudioOptions
     label_col: str
     futr: Path | None = None
     n_windows: int = 0
@@ -61,6 +63,7 @@ def predict(
     table_options: TableOptions,
     columns: TextColumns,
     words: WordOptions,
+    audio: AudioOptions,
     output: Annotated[
         Path | None,
         typer.Option(help="Write to this file (csv, tsv, parquet, jsonl; tags: any name)."),
@@ -81,7 +84,7 @@ def predict(
 
     inputs: list[str | Path] = [file, data, *given(futr, static)]
     task = load(file)
-    asked = Given(task, file, data, table_options, columns, words, label_col, futr)
+    asked = Given(task, file, data, table_options, columns, words, audio, label_col, futr)
     if isinstance(task, Tagger):
         common.check_targets({"--output of tags": output}, inputs=inputs)
         _refuse_for_tagger(asked)
@@ -107,6 +110,7 @@ def evaluate(
     table_options: TableOptions,
     columns: TextColumns,
     tags: TagOptions,
+    audio: AudioOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -121,7 +125,7 @@ def evaluate(
     from longshort.tasks import load
 
     task = load(file)
-    asked = Given(task, file, data, table_options, columns, tags, label_col, None, n_windows)
+    asked = Given(task, file, data, table_options, columns, tags, audio, label_col, None, n_windows)
     scored = _use_of(asked.task, _EVALUATE)(asked)
     if as_json:
         common.print_json({"model": "saved", **scored.content})
@@ -222,11 +226,25 @@ def _evaluate_language(asked: Given) -> Scored:
     return Scored(scores, lambda: common.print_columns(rows))
 
 
+def _predict_sounds(asked: Given) -> pd.DataFrame:
+    _refuse_for_transcriber(asked)
+    return _transcribe.predict(asked.task, asked.data, asked.audio)
+
+
+def _evaluate_sounds(asked: Given) -> Scored:
+    _refuse_for_transcriber(asked)
+    column = asked.columns.text_col
+    scores = _transcribe.evaluate(asked.task, asked.data, asked.audio, column)
+    rows = [[k, f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
 _PREDICT = {
     "Forecaster": _predict_forecast,
     "LanguageModel": _predict_lines,
     "SequenceClassifier": _predict_sequences,
     "TextClassifier": _predict_texts,
+    "Transcriber": _predict_sounds,
 }
 _EVALUATE = {
     "Forecaster": _evaluate_forecast,
@@ -234,18 +252,29 @@ _EVALUATE = {
     "SequenceClassifier": _evaluate_sequences,
     "Tagger": _evaluate_tags,
     "TextClassifier": _evaluate_texts,
+    "Transcriber": _evaluate_sounds,
 }
 
 
 def _refuse_text_options(asked: Given) -> None:
-    """Refuse options that only a model of texts or a tagger has a use for."""
+    """Refuse options that only a model of texts, a tagger or a transcriber has a use for."""
+    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
     _refuse(asked, asked.columns, TextColumns(), "a model of texts")
     _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
 
 
 def _refuse_row_options(asked: Given) -> None:
-    """Refuse options that only a model of series or sequences has a use for."""
+    """Refuse options that only a model of series, sequences or sounds has a use for."""
+    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
     _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+
+
+def _refuse_for_transcriber(asked: Given) -> None:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+    if asked.columns.label_sep is not None:
+        raise DataError(f"--label-sep: is for a model of texts, but {asked.file} holds sounds.")
 
 
 def _refuse_for_tagger(asked: Given) -> None:

@@ -1,0 +1,220 @@
+"""`longshort train transcribe` and `longshort stream`; predict and evaluate with a transcriber."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from longshort._errors import DataError
+from longshort.cli import _common as common
+from longshort.cli._common import Epochs, Json, Seed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOUNDS = (".wav", ".flac", ".ogg")
+
+
+@dataclass(frozen=True)
+class AudioOptions:
+    """How recordings are found and searched."""
+
+    path_col: Annotated[
+        str, typer.Option(help="Column with the paths of recordings, from the table's folder.")
+    ] = "path"
+    beam_size: Annotated[
+        int, typer.Option(help="Candidates of the search for a transcript.", min=1)
+    ] = 1
+    ngram_weight: Annotated[
+        float, typer.Option(help="What the n-gram model counts in the search.")
+    ] = 0.5
+    bonus: Annotated[float, typer.Option(help="For each label in the search, in nats.")] = 0.0
+
+    def search(self) -> dict[str, Any]:
+        """Return the arguments of a search."""
+        return {name: v for name, v in vars(self).items() if name != "path_col"}
+
+
+@common.guarded
+def train_transcribe(
+    data: Annotated[Path, typer.Argument(help="Table with path and text (csv, tsv, jsonl).")],
+    model: Annotated[Path, typer.Option(help="Save the model to this file.")],
+    path_col: Annotated[
+        str, typer.Option(help="Column with the paths of recordings, from DATA's folder.")
+    ] = "path",
+    text_col: Annotated[str, typer.Option(help="Column with what is said.")] = "text",
+    validation: Annotated[
+        Path | None, typer.Option(help="Table to stop on, instead of a part of DATA.")
+    ] = None,
+    unit: Annotated[str, typer.Option(help="What a label is: char or word.")] = "char",
+    units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
+    num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read forward only, for `longshort stream`.")
+    ] = False,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Samples a second. Default: those of the first recording.")
+    ] = None,
+    refuse_other_rates: Annotated[
+        bool, typer.Option("--refuse-other-rates", help="Do not resample recordings.")
+    ] = False,
+    reduction: Annotated[
+        int | None, typer.Option(help="Frames of 10 ms to a step: 1, 2, 4 or 8.")
+    ] = None,
+    augment: Annotated[
+        bool, typer.Option(help="Hide stripes of time and frequency, change the speed.")
+    ] = True,
+    ngram: Annotated[
+        int | None, typer.Option(help="Order of a model of labels for the search.", min=0)
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of Adam at its highest.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
+    epochs: Epochs = None,
+    seed: Seed = 1,
+    as_json: Json = False,
+) -> None:
+    """Train a transcriber of speech on recordings and what is said in them.
+
+    DATA has a row for each recording: its path, from the folder of DATA, and its text.
+
+    Example: `longshort train transcribe clips.tsv --model speech.longshort`
+    """
+    common.check_targets({"--model": model}, inputs=[data, *([validation] if validation else [])])
+    from longshort.tasks import Transcriber
+
+    given: dict[str, Any] = {
+        "units": units,
+        "num_layers": num_layers,
+        "sample_rate": sample_rate,
+        "reduction": reduction,
+        "ngram": ngram,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    task = Transcriber(
+        unit=unit,
+        bidirectional=not streaming,
+        resample=not refuse_other_rates,
+        augment=augment,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    paths, texts = read(str(data), path_col, text_col)
+    held = None if validation is None else read(str(validation), path_col, text_col)
+    start = time.monotonic()
+    with common.progress_bar("training", loss_name="error") as progress:
+        task.fit(paths, texts, validation_data=held, progress=progress)
+    seconds = time.monotonic() - start
+    task.save(model)
+    error = min(task.history_)
+    if as_json:
+        content = {"task": "Transcriber", "model": model, "error": error, "seconds": seconds}
+        common.print_json({**content, "params": task.get_params()})
+    else:
+        kind = "share of wrong labels in the validation part" if task.num_held_out_ else "loss"
+        typer.echo(f"{task!r}: {kind} {error:.4f} after {seconds:.0f} s. Written: {model}")
+
+
+def read(data: str, path_col: str, text_col: str) -> tuple[list[str], list[str]]:
+    """Return paths and texts of a table; a path that is no file is refused with its line."""
+    from longshort.data._text_files import read_texts
+
+    if path_col == text_col:
+        raise DataError(f"{data}: paths and texts must be two columns, got {path_col} for both.")
+    found = read_texts(data, path_col, text_col)
+    assert found.labels is not None
+    return _files(data, found.texts, found.lines), [str(text) for text in found.labels]
+
+
+def _files(data: str, names: list[str], lines: list[int]) -> list[str]:
+    folder = Path(data).parent
+    paths = [folder / name for name in names]
+    for path, line in zip(paths, lines, strict=True):
+        if not path.is_file():
+            raise DataError(f"{data}, line {line}: there is no recording {path}.")
+    return [str(path) for path in paths]
+
+
+def sounds(data: str, path_col: str) -> list[str]:
+    """Return the recordings that DATA is or names: a sound file, a folder of them, a table."""
+    from longshort.data._text_files import read_texts
+
+    path = Path(data)
+    if path.suffix.lower() in SOUNDS:
+        return [data]
+    if path.is_dir():
+        found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SOUNDS)
+        if not found:
+            raise DataError(f"{data}: has no sound files ({', '.join(SOUNDS)}).")
+        return found
+    table = read_texts(data, path_col, None)
+    return _files(data, table.texts, table.lines)
+
+
+def predict(task: Any, data: str, options: AudioOptions) -> pd.DataFrame:
+    """Return a row a recording: its path and its text."""
+    import pandas as pd
+
+    paths = sounds(data, options.path_col)
+    return pd.DataFrame({"path": paths, "text": task.predict(paths, **options.search())})
+
+
+def evaluate(task: Any, data: str, options: AudioOptions, text_col: str) -> dict[str, float]:
+    """Return the scores of a table of recordings and texts."""
+    paths, texts = read(data, options.path_col, text_col)
+    scores: dict[str, float] = task.evaluate(paths, texts, **options.search())
+    return scores
+
+
+@common.guarded
+def stream(
+    file: Annotated[Path, typer.Argument(help="A transcriber that was trained with --streaming.")],
+    sound: Annotated[Path, typer.Argument(help="A sound file.")],
+    chunk: Annotated[float, typer.Option(help="Seconds that come at once.", min=0.001)] = 0.25,
+    beam_size: Annotated[int, typer.Option(help="Candidates of the search.", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Transcribe a recording as if it came in chunks, and say how fast that is.
+
+    Prints the text each time that it grows, with the second of the recording that it was known in.
+
+    Example: `longshort stream speech.longshort talk.wav --chunk 0.1`
+    """
+    from longshort.data._audio import read_audio, resample
+    from longshort.tasks import Transcriber, load
+
+    task = load(file)
+    if not isinstance(task, Transcriber):
+        raise DataError(f"{file}: is a {type(task).__name__}, which takes no sound.")
+    transcript = task.stream(beam_size=beam_size)
+    samples, rate = read_audio(sound)
+    samples = resample(samples, rate, task.sample_rate_)
+    size = max(1, round(chunk * task.sample_rate_))
+    grown: list[dict[str, Any]] = []
+    slowest, text = 0.0, ""
+    for first in range(0, len(samples), size):
+        start = time.perf_counter()
+        now = transcript.push(samples[first : first + size])
+        slowest = max(slowest, time.perf_counter() - start)
+        if now != text:
+            text = now
+            at = min(first + size, len(samples)) / task.sample_rate_
+            grown.append({"seconds": at, "text": text})
+            if not as_json:
+                typer.echo(f"{at:7.2f}  {text}")
+    text = transcript.end()
+    factor = transcript.real_time_factor
+    if as_json:
+        found = {"text": text, "grown": grown, "real_time_factor": factor, "slowest": slowest}
+        common.print_json(found)
+        return
+    typer.echo(f"{'':7}  {text}" if not grown or grown[-1]["text"] != text else "", nl=False)
+    typer.echo(
+        f"\nReal-time factor {factor:.4f}; the slowest chunk of {chunk:g} s took "
+        f"{1000 * slowest:.1f} ms."
+    )
