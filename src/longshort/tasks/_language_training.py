@@ -22,7 +22,7 @@ OnStep = Callable[[int, int, float], object]
 
 # Steps of a training whose epochs are not given. From those of tinyshakespeare on, see the
 # constructor of LanguageModel; less text gets more epochs, but not without end.
-USUAL_STEPS, MOST_EPOCHS = 9_000, 60
+USUAL_STEPS, MOST_EPOCHS = 8_500, 60
 
 
 @dataclass(frozen=True)
