@@ -20,9 +20,9 @@ from longshort.tasks._training import Progress, copy_weights, interruptible
 # loss of the step in nats a token.
 OnStep = Callable[[int, int, float], object]
 
-# Steps of a training whose epochs are not given. From those of tinyshakespeare on, see the
-# constructor of LanguageModel; less text gets more epochs, but not without end.
-USUAL_STEPS, MOST_EPOCHS = 9_000, 60
+# Steps of a training whose epochs are not given: nine passes over a million characters in steps of
+# 16 x 64. Less text gets more passes, but not without end.
+USUAL_STEPS, MOST_EPOCHS = 8_500, 60
 
 
 @dataclass(frozen=True)

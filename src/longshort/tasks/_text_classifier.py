@@ -61,8 +61,6 @@ class TextClassifier(Task):
         dropout: Share of channels that are dropped in training, the same at all steps of a text: of
             the embedding, of each LSTM's outputs and of the pooled vector.
         embedding_dropout: Share of words that are dropped, at all their places in a text.
-        word_dropout: Share of places at which the unknown word stands in training instead, so that
-            words which training did not have are nothing new.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -117,7 +115,6 @@ class TextClassifier(Task):
         pooling: str = "max+mean",
         dropout: float = 0.5,
         embedding_dropout: float = 0.1,
-        word_dropout: float = 0.0,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
@@ -141,7 +138,6 @@ class TextClassifier(Task):
         self.pooling = pooling
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
-        self.word_dropout = word_dropout
         self.multi_label = multi_label
         self.threshold = threshold
         self.class_weight = class_weight
@@ -422,7 +418,6 @@ class TextClassifier(Task):
             pooling=self.pooling,
             dropout=self.dropout,
             embedding_dropout=self.embedding_dropout,
-            word_dropout=self.word_dropout,
         )
 
     def _get_state(self) -> dict[str, Any]:
