@@ -89,7 +89,7 @@ class TextClassifier(Task):
     Example:
         >>> texts = ["good film", "a bad film", "very good", "so bad"] * 10
         >>> labels = ["yes", "no", "yes", "no"] * 10
-        >>> task = TextClassifier(8, embedding_size=8, dropout=0.1, epochs=15, learning_rate=0.03)
+        >>> task = TextClassifier(8, epochs=20, batch_size=8, learning_rate=0.01)
         >>> task.fit(texts, labels).predict(["a good one", "bad, bad"]).tolist()
         ['yes', 'no']
     """
@@ -102,7 +102,7 @@ class TextClassifier(Task):
 
     def __init__(
         self,
-        units: int = 128,
+        units: int = 64,
         *,
         num_layers: int = 1,
         bidirectional: bool = True,
@@ -114,14 +114,14 @@ class TextClassifier(Task):
         max_tokens: int = 400,
         pooling: str = "max+mean",
         dropout: float = 0.5,
-        embedding_dropout: float = 0.1,
+        embedding_dropout: float = 0.5,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
         vectors: str | None = None,
-        learning_rate: float = 0.001,
-        epochs: int = 15,
-        batch_size: int = 32,
+        learning_rate: float = 0.002,
+        epochs: int = 12,
+        batch_size: int = 64,
         validation_split: float = 0.1,
         patience: int = 4,
         seed: int = 1,
