@@ -48,6 +48,7 @@ SMALL: dict[str, Any] = {
     "batch_size": 16,
     "learning_rate": 0.03,
     "dropout": 0.2,
+    "embedding_dropout": 0.1,
 }
 
 
