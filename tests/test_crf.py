@@ -100,13 +100,13 @@ def test_gradients(case: Case) -> None:
 
     arrays = [case.x, *case.weights]
     got = jax.grad(loss)([np.asarray(a, "f4") for a in arrays])
-    for gradient, array in zip(got, arrays, strict=True):
-        want = np.empty(array.shape)
-        for place in np.ndindex(array.shape):
-            kept, sums = array[place], []
-            for array[place] in (kept + 1e-5, kept - 1e-5):
+    for gradient, given in zip(got, arrays, strict=True):
+        want = np.empty(given.shape)
+        for place in np.ndindex(given.shape):
+            kept, sums = given[place], []
+            for given[place] in (kept + 1e-5, kept - 1e-5):
                 sums.append(exact())
-            array[place] = kept
+            given[place] = kept
             want[place] = (sums[0] - sums[1]) / 2e-5
         np.testing.assert_allclose(array(gradient), want, atol=5e-6)
 
