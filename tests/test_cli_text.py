@@ -12,7 +12,10 @@ from longshort.tasks import TextClassifier, load
 from test_cli import refused, run, run_json
 
 ROWS = [("good film", "yes"), ("bad film", "no"), ("so good", "yes"), ("so bad", "no")] * 8
-QUICK = ("--units", 4, "--embedding-size", 4, "--epochs", 12, "--learning-rate", 0.1)
+QUICK = (
+    *("--units", 4, "--embedding-size", 4, "--epochs", 12, "--learning-rate", 0.1),
+    *("--batch-size", 16, "--dropout", 0.1, "--embedding-dropout", 0.0),
+)
 
 
 @pytest.fixture(scope="module")

@@ -61,8 +61,6 @@ class TextClassifier(Task):
         dropout: Share of channels that are dropped in training, the same at all steps of a text: of
             the embedding, of each LSTM's outputs and of the pooled vector.
         embedding_dropout: Share of words that are dropped, at all their places in a text.
-        word_dropout: Share of places at which the unknown word stands in training instead, so that
-            words which training did not have are nothing new.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -91,7 +89,7 @@ class TextClassifier(Task):
     Example:
         >>> texts = ["good film", "a bad film", "very good", "so bad"] * 10
         >>> labels = ["yes", "no", "yes", "no"] * 10
-        >>> task = TextClassifier(8, embedding_size=8, dropout=0.1, epochs=15, learning_rate=0.03)
+        >>> task = TextClassifier(8, epochs=20, batch_size=8, learning_rate=0.01)
         >>> task.fit(texts, labels).predict(["a good one", "bad, bad"]).tolist()
         ['yes', 'no']
     """
@@ -102,9 +100,18 @@ class TextClassifier(Task):
     num_held_out_: int
     history_: list[float]
 
+    # Defaults by validation parts, one seed each: log loss and accuracy of the best epoch.
+    # SST-2's dev part, 64 units, rate 2e-3, batch 64, 8 epochs: without a token's own vector
+    # beside the LSTM, embedding dropout 0.5: 0.428, 0.804; with it 0.425, 0.813; embedding
+    # dropout 0.3: 0.440, 0.780; min_count 2: 0.432, 0.807; a fifth of the words replaced by the
+    # unknown one, embedding dropout 0.3: 0.437, 0.791. Embeddings of deviation 0.5 instead of
+    # 0.1: 0.500, 0.758. 128 units, embedding dropout 0.1: 0.457, 0.780. TREC, a tenth of the
+    # training part: embedding dropout 0.5, 12 epochs: 0.506, 0.829; 0.3, 10 epochs: 0.517, 0.820;
+    # batch 32, 0.2: 0.444, 0.846; batch 32, 0.1, dropout 0.3: 0.449, 0.844; with capitals, 128
+    # units, embedding of 256, rate 1e-3: 0.478, 0.840.
     def __init__(
         self,
-        units: int = 128,
+        units: int = 64,
         *,
         num_layers: int = 1,
         bidirectional: bool = True,
@@ -116,15 +123,14 @@ class TextClassifier(Task):
         max_tokens: int = 400,
         pooling: str = "max+mean",
         dropout: float = 0.5,
-        embedding_dropout: float = 0.1,
-        word_dropout: float = 0.0,
+        embedding_dropout: float = 0.5,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
         vectors: str | None = None,
-        learning_rate: float = 0.001,
-        epochs: int = 15,
-        batch_size: int = 32,
+        learning_rate: float = 0.002,
+        epochs: int = 12,
+        batch_size: int = 64,
         validation_split: float = 0.1,
         patience: int = 4,
         seed: int = 1,
@@ -141,7 +147,6 @@ class TextClassifier(Task):
         self.pooling = pooling
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
-        self.word_dropout = word_dropout
         self.multi_label = multi_label
         self.threshold = threshold
         self.class_weight = class_weight
@@ -422,7 +427,6 @@ class TextClassifier(Task):
             pooling=self.pooling,
             dropout=self.dropout,
             embedding_dropout=self.embedding_dropout,
-            word_dropout=self.word_dropout,
         )
 
     def _get_state(self) -> dict[str, Any]:

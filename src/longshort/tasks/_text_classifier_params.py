@@ -42,7 +42,6 @@ def check_params(task: TextClassifier) -> None:
         *_check_choice("pooling", task.pooling, POOLINGS),
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
-        *check_share("word_dropout", task.word_dropout),
         *check_bool("multi_label", task.multi_label),
         *check_share("threshold", task.threshold),
         *check_rate("learning_rate", task.learning_rate),

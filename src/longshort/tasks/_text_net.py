@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from longshort.data._vocabulary import UNKNOWN
+from longshort.data._vocabulary import PADDING, UNKNOWN
 from longshort.layers import LSTM, Bidirectional, EmbeddingDropout
 
 EMBEDDING_SCALE = 0.1
@@ -32,7 +32,6 @@ class TextNetShape:
         pooling: How the outputs of the steps become one vector.
         dropout: Of channels, the same in all steps: of the embedding, each layer and the vector.
         embedding_dropout: Of words, at all their places in a text.
-        word_dropout: Of places, where the unknown word stands instead.
     """
 
     num_tokens: int
@@ -44,7 +43,6 @@ class TextNetShape:
     pooling: str
     dropout: float
     embedding_dropout: float
-    word_dropout: float = 0.0
 
 
 @keras.saving.register_keras_serializable("longshort")
@@ -97,36 +95,6 @@ class Pooling(keras.layers.Layer):
         return super().get_config() | {"kind": self.kind, "seed": self.seed}
 
 
-@keras.saving.register_keras_serializable("longshort")
-class WordDropout(keras.layers.Layer):
-    """In training put the unknown word at a share of the places (B, T).
-
-    Its vector is learnt so, and is what the network knows how to read.
-
-    Args:
-        rate: That share, from 0 to below 1.
-        seed: Of the noise.
-    """
-
-    def __init__(self, rate: float, *, seed: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.rate, self.seed = rate, seed
-        if rate:
-            self.seed_generator = keras.random.SeedGenerator(seed)
-        self.built = True
-
-    def call(self, ids: Any, training: bool = False) -> Any:
-        """Return numbers of tokens."""
-        if not training or not self.rate:
-            return ids
-        noise = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
-        return ops.where(noise < self.rate, ops.cast(UNKNOWN, ids.dtype), ids)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return super().get_config() | {"rate": self.rate, "seed": self.seed}
-
-
 def build_text_net(
     shape: TextNetShape, seed: int, embeddings: np.ndarray | None = None
 ) -> keras.Model:
@@ -139,15 +107,12 @@ def build_text_net(
         embeddings: (V, E) to begin with; None: random.
     """
     seeds = _seeds(seed)
-    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    ids = keras.Input((None,), dtype="int32", name="tokens")
     real = keras.Input((None,), dtype="bool", name="mask")
-    first: Any = keras.initializers.RandomNormal(0.0, EMBEDDING_SCALE, seed=next(seeds))
-    if embeddings is not None:
-        first = keras.initializers.Constant(embeddings)
+    normal = keras.initializers.RandomNormal(0.0, EMBEDDING_SCALE, seed=next(seeds))
     table = keras.layers.Embedding(
-        shape.num_tokens, shape.embedding_size, embeddings_initializer=first, name="embedding"
+        shape.num_tokens, shape.embedding_size, embeddings_initializer=normal, name="embedding"
     )
-    ids = WordDropout(shape.word_dropout, seed=next(seeds))(tokens)
     words = EmbeddingDropout(shape.num_tokens, shape.embedding_dropout, seed=next(seeds))
     x = words(table(ids), ids)
     vectors = x
@@ -169,7 +134,13 @@ def build_text_net(
     x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     outputs = keras.layers.Dense(shape.num_outputs, kernel_initializer=glorot, name="logits")(x)
-    return keras.Model((tokens, real), outputs, name="text_classifier")
+    model = keras.Model((ids, real), outputs, name="text_classifier")
+    if embeddings is None:
+        embeddings = np.array(ops.convert_to_numpy(table.embeddings.value))
+    # An unknown word begins as one that is dropped: how to read those is learnt in any case.
+    embeddings[[PADDING, UNKNOWN]] = 0
+    table.embeddings.assign(embeddings)
+    return model
 
 
 def _lstm(units: int, seeds: Iterator[int], **options: Any) -> LSTM:
