@@ -13,6 +13,7 @@ from longshort._errors import DataError
 from longshort.layers import CRF
 
 K, T = 3, 4
+array = keras.ops.convert_to_numpy
 
 
 class Case:
@@ -64,7 +65,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 def test_log_likelihood(case: Case) -> None:
-    got = np.asarray(case.crf.log_likelihood(case.x, case.tags, case.mask))
+    got = array(case.crf.log_likelihood(case.x, case.tags, case.mask))
     for b, real in enumerate(case.mask):
         x, tags = case.x[b, real], case.tags[b, real]
         want = case.score(x, tags) - case.log_norm(x) if case.legal(tags) else -np.inf
@@ -73,7 +74,7 @@ def test_log_likelihood(case: Case) -> None:
 
 def test_unconstrained_training() -> None:
     case = Case(constrained=True, constrain_training=False)
-    got = np.asarray(case.crf.log_likelihood(case.x, case.tags, case.mask))
+    got = array(case.crf.log_likelihood(case.x, case.tags, case.mask))
     for b, real in enumerate(case.mask):
         x = case.x[b, real]
         want = case.score(x, case.tags[b, real]) - case.log_norm(x, every=True)
@@ -99,21 +100,21 @@ def test_gradients(case: Case) -> None:
 
     arrays = [case.x, *case.weights]
     got = jax.grad(loss)([np.asarray(a, "f4") for a in arrays])
-    for gradient, array in zip(got, arrays, strict=True):
-        want = np.empty(array.shape)
-        for place in np.ndindex(array.shape):
-            kept, sums = array[place], []
-            for array[place] in (kept + 1e-5, kept - 1e-5):
+    for gradient, given in zip(got, arrays, strict=True):
+        want = np.empty(given.shape)
+        for place in np.ndindex(given.shape):
+            kept, sums = given[place], []
+            for given[place] in (kept + 1e-5, kept - 1e-5):
                 sums.append(exact())
-            array[place] = kept
+            given[place] = kept
             want[place] = (sums[0] - sums[1]) / 2e-5
-        np.testing.assert_allclose(np.asarray(gradient), want, atol=5e-6)
+        np.testing.assert_allclose(array(gradient), want, atol=5e-6)
 
 
 def test_decode_and_n_best(case: Case) -> None:
-    best = np.asarray(case.crf.decode(case.x, case.mask))
+    best = array(case.crf.decode(case.x, case.mask))
     k = 12  # more than there are paths of two steps
-    tags, logs = map(np.asarray, case.crf.n_best(case.x, k, case.mask))
+    tags, logs = map(array, case.crf.n_best(case.x, k, case.mask))
     assert (best[~case.mask] == -1).all()
     for b, real in enumerate(case.mask):
         x = case.x[b, real]
@@ -127,7 +128,7 @@ def test_decode_and_n_best(case: Case) -> None:
 
 
 def test_marginals(case: Case) -> None:
-    got = np.asarray(case.crf.marginals(case.x, case.mask))
+    got = array(case.crf.marginals(case.x, case.mask))
     want = np.zeros(case.x.shape)
     for b, real in enumerate(case.mask):
         x = case.x[b, real]
@@ -139,9 +140,9 @@ def test_marginals(case: Case) -> None:
 def test_forbidden_whatever_the_emissions() -> None:
     case = Case(constrained=True)
     x = np.random.default_rng(1).normal(size=(200, 6, K)).astype("f4") * 1e6
-    for path in np.asarray(case.crf.decode(x)):
+    for path in array(case.crf.decode(x)):
         assert case.legal(path)
-    assert np.isfinite(np.asarray(case.crf.marginals(x))).all()
+    assert np.isfinite(array(case.crf.marginals(x))).all()
 
 
 def test_tags_far_below_the_best() -> None:
@@ -152,20 +153,20 @@ def test_tags_far_below_the_best() -> None:
     x = np.array([[[300.0, 0, -50], [300, 0, 1], [0, 0, 2]]])
     want = np.logaddexp(3.0, 2.0)  # 1 2 2 and 1 1 2
     got = crf.log_likelihood(x, np.array([[1, 2, 2]]))
-    np.testing.assert_allclose(np.asarray(got), [3.0 - want], atol=1e-5)
-    assert np.asarray(crf.decode(x)).tolist() == [[1, 2, 2]]
+    np.testing.assert_allclose(array(got), [3.0 - want], atol=1e-5)
+    assert array(crf.decode(x)).tolist() == [[1, 2, 2]]
 
 
 def test_no_real_step_and_no_path() -> None:
     case = Case()
     nothing = np.zeros((4, T), bool)
-    assert not np.asarray(case.crf.log_likelihood(case.x, case.tags, nothing)).any()
-    assert (np.asarray(case.crf.decode(case.x, nothing)) == -1).all()
-    assert not np.asarray(case.crf.marginals(case.x, nothing)).any()
-    assert np.asarray(case.crf.n_best(case.x, 2, nothing)[1]).tolist() == [[0.0, -np.inf]] * 4
+    assert not array(case.crf.log_likelihood(case.x, case.tags, nothing)).any()
+    assert (array(case.crf.decode(case.x, nothing)) == -1).all()
+    assert not array(case.crf.marginals(case.x, nothing)).any()
+    assert array(case.crf.n_best(case.x, 2, nothing)[1]).tolist() == [[0.0, -np.inf]] * 4
     closed = CRF(K, allowed=np.zeros((K, K), bool))
     closed.build((None, None, K))
-    assert (np.asarray(closed.decode(case.x)) == -1).all()
+    assert (array(closed.decode(case.x)) == -1).all()
 
 
 def small_model(crf: CRF) -> keras.Model:
@@ -188,7 +189,7 @@ def test_in_a_keras_model(tmp_path: Any) -> None:
     losses = model.fit(words, tags, epochs=30, verbose=0).history["loss"]
     assert losses[-1] < 0.1 * losses[0]
     emissions = model.predict(words, verbose=0)
-    assert np.array_equal(np.asarray(crf.decode(emissions, words > 0)), tags)
+    assert np.array_equal(array(crf.decode(emissions, words > 0)), tags)
 
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -200,10 +201,10 @@ def test_in_a_keras_model(tmp_path: Any) -> None:
         again.evaluate(words, tags, verbose=0), model.evaluate(words, tags, verbose=0)
     )
     plain = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    assert np.array_equal(np.asarray(plain.layers[-1].transitions), np.asarray(crf.transitions))
-    before = np.asarray(layer.transitions)
+    assert np.array_equal(array(plain.layers[-1].transitions), array(crf.transitions))
+    before = array(layer.transitions)
     again.fit(words, tags, verbose=0)
-    assert not np.array_equal(np.asarray(layer.transitions), before)
+    assert not np.array_equal(array(layer.transitions), before)
 
 
 def test_config() -> None:
@@ -218,9 +219,9 @@ def test_half_precision_sums_in_float32() -> None:
     half = CRF(K, dtype="mixed_bfloat16")
     half.build((None, None, K))
     half.set_weights(case.weights)
-    x = np.asarray(case.x, "f4")
+    x = case.x.astype("f4")
     got, want = half.log_likelihood(x, case.tags), case.crf.log_likelihood(x, case.tags)
-    np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=1e-6)
+    np.testing.assert_allclose(array(got), array(want), rtol=1e-6)
 
 
 def test_bad_arguments() -> None:

@@ -81,7 +81,7 @@ CASES = {
         lambda **more: SequenceClassifier(4, epochs=2, **more), (X, Y), (X,)
     ),
     "Tagger": Case(
-        lambda **more: Tagger(4, char_units=2, epochs=2, batch_size=8, **more),
+        lambda **more: Tagger(4, char_units=0, epochs=2, batch_size=8, **more),
         (WORDS, TAGS),
         (WORDS,),
     ),

@@ -131,10 +131,10 @@ def crf_marginals(emissions: Tensor, mask: Tensor, scores: ChainScores) -> Tenso
         return after, ops.where(real, e + after, message), begun | real
 
     nothing = ops.zeros_like(emissions[:, 0])
-    now = (_by_time(emissions)[::-1], _by_time(mask)[::-1, :, None])
+    now = (_backwards(_by_time(emissions)), _backwards(_by_time(mask))[:, :, None])
     initial = (nothing, nothing, ops.zeros_like(mask[:, :1]))
     after, _ = scan_first(step, initial, now)
-    logs = before + after[::-1] - norm[:, None]
+    logs = before + _backwards(after) - norm[:, None]
     return ops.where(mask[..., None], ops.exp(_by_time(logs)), 0.0)
 
 
@@ -166,9 +166,10 @@ def crf_decode(emissions: Tensor, mask: Tensor, scores: ChainScores) -> tuple[Te
 
     tag = ops.cast(ops.argmax(final, axis=-1), "int32")
     earlier = ops.concatenate([ops.zeros_like(best[:1]), best[:-1]], axis=0)
-    tags, _ = scan_first(step, (tag, tag), (earlier[::-1], _by_time(mask)[::-1]))
+    now = (_backwards(earlier), _backwards(_by_time(mask)))
+    tags, _ = scan_first(step, (tag, tag), now)
     score = ops.where(begun[:, 0], ops.max(final, axis=-1), 0.0)
-    return ops.where(score[:, None] == _NONE, -1, _by_time(tags[::-1])), score
+    return ops.where(score[:, None] == _NONE, -1, _by_time(_backwards(tags))), score
 
 
 def crf_n_best(
@@ -217,10 +218,13 @@ def crf_n_best(
         return ops.where(real, place % K, -1), ops.where(real, came, place)
 
     place = ops.cast(place, "int32")
-    tags, _ = scan_first(back, (place, place), (origins[::-1], _by_time(mask)[::-1, :, None]))
+    now = (_backwards(origins), _backwards(_by_time(mask))[:, :, None])
+    tags, _ = scan_first(back, (place, place), now)
     # A sequence without a real step has one path, the empty one.
     total = ops.where(begun, total, ops.where(ops.arange(k) == 0, 0.0, _NONE))
-    return ops.where(total[..., None] == _NONE, -1, ops.transpose(tags[::-1], (1, 2, 0))), total
+    return ops.where(
+        total[..., None] == _NONE, -1, ops.transpose(_backwards(tags), (1, 2, 0))
+    ), total
 
 
 def _forward(
@@ -247,6 +251,11 @@ def _nothing(emissions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 def _by_time(x: Tensor) -> Tensor:
     """Exchange the axes of batch and time."""
     return ops.swapaxes(x, 0, 1)
+
+
+def _backwards(x: Tensor) -> Tensor:
+    """Turn the first axis around; torch has no steps of -1."""
+    return ops.flip(x, axis=0)
 
 
 def _log_sum_exp(x: Tensor, axis: int) -> Tensor:

@@ -18,7 +18,7 @@ from longshort.data._tag_schemes import (
     tags_of_spans,
 )
 
-TRAINED_IN = "BIOES"  # tells the most about where a span ends; see Tagger for what it gains
+TRAINED_IN = "BIOES"  # says the most about where a span ends; what it gains was not measured
 
 
 class TagCode:

@@ -104,10 +104,13 @@ class Tagger(Task):
     num_held_out_: int
     history_: list[float]
 
-    # Measured on validation parts only. Universal Dependencies English EWT, upos, stopped on its
-    # development part, a cosine over 8 epochs: accuracy 0.934, 0.943, 0.945, 0.950, 0.951 after
-    # the first to the fifth (not run to the end). Of the time of a step with 200 units about a
-    # third goes to the spelling, half to the sentences' LSTM, a twentieth to the words' vectors.
+    # Measured on validation parts only, one run each (seed 1), the other options as they are below.
+    # English EWT of Universal Dependencies, upos, on its development part, a cosine over 8 epochs:
+    # accuracy 0.934, 0.943, 0.945, 0.950, 0.951 after the first to the fifth, not run to the end.
+    # CoNLL-2000 chunks from words alone, on a ninth of the training part, a cosine over 5 epochs:
+    # F1 0.911, 0.930, 0.935, 0.937, 0.939 (baseline 0.698). The defaults train longer; other sizes,
+    # rates and IOB2 in place of BIOES were not tried. Of a step's time about a third goes to the
+    # spelling, half to the sentences' LSTM, a twentieth to the words' vectors.
     def __init__(
         self,
         units: int = 200,
