@@ -64,7 +64,7 @@ def test_readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     own = [b for b in blocks if "longshort.tasks" in b]
-    assert len(own) == 4
+    assert len(own) == 5
     for block in own:
         exec(block, {})
     layer = longshort.layers.LSTM(4)
