@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from longshort._errors import DataError
-from longshort.data._corpus import check_known, encode_corpus, iter_texts
+from longshort.data._corpus import check_known, encode_corpus, iter_texts, leading, split_at
 from longshort.data._vocabulary import END, Vocabulary
 
 TEXT = "A rose is\r\na rose\n\nis a rose."
@@ -96,3 +96,20 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of its 2 tokens occurred in training"):
         check_known(encode_corpus("xy", vocabulary), "xy")
     assert check_known(encode_corpus("xa", vocabulary), "xa") == 0.5
+
+
+@pytest.mark.parametrize("rest", [0.05, 0.7])
+def test_the_leading_part_is_exact(rest: float) -> None:
+    text = "".join(np.random.default_rng(0).choice(list("ab \n"), 500))
+    for unit in ("char", "word"):
+        pieces = list(leading(text, unit, rest))
+        vocabulary = Vocabulary.fit(pieces, unit)
+        ids = encode_corpus(text, vocabulary).ids
+        head = ids[: split_at(ids, pieces, vocabulary)]
+        numbers = np.concatenate([vocabulary.encode(piece) for piece in pieces])
+        assert len(head[head != END]) == len(numbers)
+        # The last word may be cut.
+        np.testing.assert_array_equal(head[head != END][:-1], numbers[:-1])
+        if unit == "char":
+            assert len(numbers) == round(len(text) * (1 - rest))
+    assert list(leading(["abc", "de"], "char", 0.0)) == ["abc", "de"]

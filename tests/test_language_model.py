@@ -402,6 +402,9 @@ def test_bad_params(bad: dict[str, Any]) -> None:
 
 
 def test_text_shorter_than_a_sequence() -> None:
+    task = LanguageModel(units=4, epochs=1, validation_split=0.1).fit("ab" * 90 + "c" * 20)
+    assert "c" not in task.vocabulary_.tokens  # what is held out has no say
+    assert task.num_held_out_ == 20
     task = LanguageModel(units=4, epochs=1, validation_split=0.0).fit("abcab")
     assert task.num_held_out_ == 0 and len(task.history_) == 1
     assert task.evaluate("ab")["num_tokens"] == 2

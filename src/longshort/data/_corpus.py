@@ -129,6 +129,38 @@ def iter_texts(texts: Any, unit: str, name: str = "texts") -> Iterator[str]:
             yield line if unit == "char" or not single else line.removesuffix("\n")
 
 
+def leading(texts: Any, unit: str, rest: float) -> Iterator[str]:
+    """Yield what `iter_texts` does, without the last share `rest` of the characters.
+
+    Example:
+        >>> list(leading(["ab", "cd", "ef"], "word", 0.5))
+        ['ab', 'c']
+    """
+    if rest == 0:
+        yield from iter_texts(texts, unit)
+        return
+    total = sum(map(len, iter_texts(texts, unit)))
+    left = total - int(total * rest)
+    for piece in iter_texts(texts, unit):
+        if left <= 0:
+            return
+        yield piece[:left]
+        left -= len(piece)
+
+
+def split_at(ids: np.ndarray, pieces: Iterable[str], vocabulary: Vocabulary) -> int:
+    r"""Return where in the numbers of a text its leading `pieces` end, END counted.
+
+    Example:
+        >>> vocabulary = Vocabulary.fit(["a rose is"])
+        >>> ids = encode_corpus("a rose is\na rose", vocabulary).ids
+        >>> split_at(ids, ["a rose is"], vocabulary), ids.tolist()
+        (4, [3, 4, 5, 6, 3, 4, 5])
+    """
+    count = sum(len(vocabulary.encode(piece)) for piece in pieces)
+    return int(np.searchsorted(np.cumsum(ids != END), count)) + 1
+
+
 def _lines(source: str | Path) -> Iterator[str]:
     """Yield the lines of a text or of a file alike, with line feeds at their ends."""
     if isinstance(source, Path):

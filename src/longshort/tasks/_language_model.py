@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from longshort._errors import DataError
-from longshort.data._corpus import Corpus, check_known, encode_corpus, iter_texts
+from longshort.data._corpus import Corpus, check_known, encode_corpus, leading, split_at
 from longshort.data._vocabulary import BEGIN, END, PADDING, UNKNOWN, Vocabulary
 from longshort.tasks._base import Task
 from longshort.tasks._bigrams import Bigrams
@@ -181,10 +181,12 @@ class LanguageModel(Task):
 
         check_params(self)
         if not isinstance(texts, (str, Path, Sequence)) and isinstance(texts, Iterator):
-            texts = list(texts)  # it is read twice
+            texts = list(texts)  # it is read several times
+        # What is held out has no say in the vocabulary.
+        rest = 0.0 if validation_text is not None else self.validation_split
         least = self.min_count or (2 if self.unit == "word" else 1)
         vocabulary = Vocabulary.fit(
-            iter_texts(texts, self.unit),
+            leading(texts, self.unit, rest),
             self.unit,
             size=self.vocabulary_size,
             min_count=least,
@@ -199,8 +201,10 @@ class LanguageModel(Task):
             )
             check_known(held_corpus, validation_text, "validation_text")
             held = held_corpus.ids
-        elif count := int(corpus.num_tokens * self.validation_split):
-            ids, held = corpus.ids[:-count], corpus.ids[-count - 1 :]
+        elif rest:
+            cut = split_at(corpus.ids, leading(texts, self.unit, rest), vocabulary)
+            ids, held = corpus.ids[:cut], corpus.ids[cut - 1 :]
+            held = held if len(held) > 1 else held[:0]
         if len(ids) < 3:
             raise DataError(
                 f"LanguageModel: expected text of at least 2 tokens to train on, got "
