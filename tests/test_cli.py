@@ -94,6 +94,7 @@ def test_forecast(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted(paths)
 
 
+@pytest.mark.slow
 def test_forecast_json(folder: Path) -> None:
     names = ("--time-col", "day", "--target-col", "sold")
     content = run_json("forecast", folder / "sales.csv", *QUICK, *names, "--n-windows", 2)
@@ -277,6 +278,7 @@ def test_what_cannot_be_trained_is_found_before(
     assert "labels cannot be of datetime64[ns]" in refused(*train, path, *target)
 
 
+@pytest.mark.slow
 def test_bytes_labels_and_the_loss_that_is_told(folder: Path, tmp_path: Path) -> None:
     path, model = tmp_path / "data.npz", tmp_path / "x.longshort"
     np.savez(path, X=np.ones((2, 3, 1)), y=np.array([b"up", b"down"]))

@@ -96,6 +96,7 @@ def test_steps_to_come_from_a_file_or_from_data(shops: Path, tmp_path: Path) -> 
     assert (tmp_path / "f.csv").read_text() == expected
 
 
+@pytest.mark.slow
 def test_rows_to_come_are_left_out_where_nothing_is_forecast(shops: Path, tmp_path: Path) -> None:
     static = ("--static", shops / "shops.csv")
     result = run("evaluate", shops / "m.longshort", shops / "both.csv", *NAMES, *static, "--json")
@@ -199,6 +200,7 @@ def test_empty_values_at_the_end_are_told(
     )
 
 
+@pytest.mark.slow
 def test_files_for_a_saved_model(shops: Path, tmp_path: Path) -> None:
     model, sales = shops / "m.longshort", shops / "sales.csv"
     text = refused("predict", model, sales, *NAMES, "--futr", shops / "plan.csv")
@@ -212,6 +214,7 @@ def test_files_for_a_saved_model(shops: Path, tmp_path: Path) -> None:
         assert f"{option} {shops / 'plan.csv'}: the model was trained without" in text
 
 
+@pytest.mark.slow
 def test_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     long = two_shops().rename(columns={"shop": "unique_id", "day": "ds", "sold": "y"})
     wide = long.pivot(index="ds", columns="unique_id", values="y").reset_index(names="day")
@@ -307,6 +310,7 @@ def test_ctrl_c_in_the_test_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_conformal_intervals(shops: Path) -> None:
     """All windows of a series have the same width at a step, that of an error of the test."""
     command = ("forecast", shops / "sales.csv", *QUICK, *NAMES, "--json", "--n-windows", 3)
@@ -318,11 +322,13 @@ def test_conformal_intervals(shops: Path) -> None:
         assert width[0] == pytest.approx(width[1]) and width[0] > 0
 
 
+@pytest.mark.slow
 def test_refit_is_said(shops: Path) -> None:
     result = run("forecast", shops / "sales.csv", *QUICK, *NAMES, "--refit", "--n-windows", 2)
     assert "windows of 3 steps, each by a model trained anew on what comes before" in result.stdout
 
 
+@pytest.mark.slow
 def test_search_sees_what_comes_before_the_test(shops: Path, monkeypatch, tmp_path: Path) -> None:
     seen: dict[str, Any] = {}
 

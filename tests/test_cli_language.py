@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_train_options(folder: Path) -> None:
     result = run(
         *("train", "language", folder / "cats.txt", "--model", folder / "two.longshort", "--json"),

@@ -105,6 +105,7 @@ def run_blocks(page, names):
     return commands
 
 
+@pytest.mark.slow
 def test_forecasting_page(tmp_path, monkeypatch):
     """Its blocks in their order, Python and commands, with one epoch a training."""
     monkeypatch.chdir(tmp_path)
@@ -117,6 +118,7 @@ def test_forecasting_page(tmp_path, monkeypatch):
     assert {"forecast.csv", "forecast.png", "report.html", "next.csv"} <= written
 
 
+@pytest.mark.slow
 def test_text_page(tmp_path, monkeypatch):
     """Its blocks in their order, Python and commands, with small networks."""
     monkeypatch.chdir(tmp_path)

@@ -156,7 +156,7 @@ def test_names_that_name_no_file(task: SequenceClassifier) -> None:
 def test_unknown_class(saved: Path, tmp_path: Path) -> None:
     for name in ("Sorcerer", "os.system", "Task"):
         path = changed(saved, tmp_path / "x", lambda d, n=name: d.update({"class": n}))
-        refused(path, f"{name}.*known are Forecaster, SequenceClassifier")
+        refused(path, f"{name}.*known are Forecaster, LanguageModel")
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_what_is_said_of_covariates(fitted):
         Forecaster(2, 8, calendar=1).fit(past)
 
 
+@pytest.mark.slow
 def test_static_covariates():
     # Half of the series rise by 2 a step, half fall; a window of four steps of noise hides it.
     rng, tables = np.random.default_rng(0), []
@@ -108,6 +109,7 @@ def test_static_covariates():
         model.predict(other)
 
 
+@pytest.mark.slow
 def test_calendar():
     # Weekends are 8 higher, and no window is as long as a week.
     ds = pd.date_range("2024-01-01", periods=200, freq="D")

@@ -214,6 +214,7 @@ def test_evaluate_counts_every_token_once(chars: LanguageModel, words: LanguageM
     assert first == words.generate("the cat", max_tokens=5, temperature=0)
 
 
+@pytest.mark.slow
 def test_it_learns() -> None:
     """Better than what counting pairs gives, and so at the end of the text, which it never saw."""
     task = LanguageModel(

@@ -366,6 +366,7 @@ def test_scores() -> None:
     assert np.isfinite(classification_scores(np.array([1]), np.array([[1.0, 0.0]]), 0)["log_loss"])
 
 
+@pytest.mark.slow
 def test_japanese_vowels() -> None:
     """Defaults, which were chosen on parts of the training set; about 10 s on two cores."""
     train, test = japanese_vowels("TRAIN"), japanese_vowels("TEST")

@@ -48,6 +48,7 @@ def stub(optuna, monkeypatch):
     return stub
 
 
+@pytest.mark.slow
 def test_a_search_and_its_forecaster(optuna, capfd):
     seen = []
     model = Forecaster.auto(

@@ -83,7 +83,8 @@ class Transcriber(Task):
         >>> rng = np.random.default_rng(0)
         >>> tone = lambda hertz: np.sin(hertz * np.arange(2000) / 8000 * 2 * np.pi)
         >>> audio = [tone(500 + 1000 * (i % 2) + rng.normal(0, 9)) for i in range(16)]
-        >>> task = Transcriber(16, unit="word", validation_split=0, epochs=40, augment=False)
+        >>> given = {"unit": "word", "validation_split": 0, "augment": False, "reduction": 4}
+        >>> task = Transcriber(16, epochs=30, learning_rate=0.01, dropout=0, **given)
         >>> task = task.fit(audio, ["low", "high"] * 8, sample_rate=8000)
         >>> task.predict([tone(500), tone(1500)], sample_rate=8000)
         ['low', 'high']
