@@ -24,7 +24,8 @@ def test_all_windows_by_hand(lengths, input_size, h):
     assert len(windows) == len(expected)
     x, y = windows.gather(np.arange(len(windows)))
     assert x.shape == (len(expected), input_size) and y.shape == (len(expected), h)
-    numbers = (windows.series, windows.cutoff, x, y)
+    every = np.arange(len(windows))
+    numbers = (windows.series(every), windows.cutoff(every), x, y)
     assert list(zip(*(part.tolist() for part in numbers), strict=True)) == expected
     if len(windows):
         steps = windows.steps(np.arange(len(windows)))

@@ -20,10 +20,10 @@ STILL_SPREAD = 0.1  # of a window that does not move, as a share of its level
 class Windows:
     """All windows of `input_size` inputs and `h` targets that lie inside given stretches of series.
 
-    The series are laid end to end once; a window is a position in a strided view of that, so that
-    memory grows with the length of the data and the size of one batch, never with
-    windows x length. No window crosses from one series into the next. NaN in the values stays
-    where it is.
+    The series are laid end to end once; a window is a position in a strided view of that, worked
+    out when it is asked for, so that memory grows with the length of the data and the size of one
+    batch, never with the number of windows. No window crosses from one series into the next. NaN
+    in the values stays where it is.
 
     Args:
         values: One 1-D array a series, of any lengths.
@@ -39,10 +39,6 @@ class Windows:
     >>> x, y = windows.gather([0, 2])
     >>> x.tolist(), y.tolist()
     ([[0.0, 1.0], [2.0, 3.0]], [[2.0], [4.0]])
-
-    Attributes:
-        series: (len,) which series a window is of.
-        cutoff: (len,) the index in that series of its first target.
     """
 
     def __init__(
@@ -59,20 +55,28 @@ class Windows:
         low = np.maximum(input_size, 0 if first is None else np.asarray(first, np.intp))
         high = np.minimum(lengths, lengths if last is None else np.asarray(last, np.intp)) - h
         count = np.maximum(0, high - low + 1)
-        self.series = np.repeat(np.arange(len(values)), count)
         # A cutoff is the index of the first target, so inputs are [cutoff - L, cutoff).
-        before = np.cumsum(count) - count  # windows of the series before
-        self.cutoff = np.arange(len(self.series))
-        self.cutoff += np.repeat(low - before, count)
+        self._low = np.broadcast_to(low, lengths.shape)
+        self._behind = np.cumsum(count)  # windows of the series up to and with each
+        self._before = self._behind - count
         self._start = np.cumsum(lengths) - lengths - input_size
-        if len(self.series):
+        if len(self):
             flat = np.concatenate([np.asarray(y, np.float64) for y in values])
             self._view = sliding_window_view(flat, input_size + h)
         else:
             self._view = np.zeros((0, input_size + h))
 
     def __len__(self) -> int:
-        return len(self.series)
+        return int(self._behind[-1]) if len(self._behind) else 0
+
+    def series(self, index: Sequence[int] | NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return which series each of the windows `index` is of."""
+        return np.searchsorted(self._behind, np.asarray(index, np.intp), side="right")
+
+    def cutoff(self, index: Sequence[int] | NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return for each of the windows `index` where in its series its first target is."""
+        at, of = np.asarray(index, np.intp), self.series(index)
+        return at - self._before[of] + self._low[of]
 
     def gather(self, index: Sequence[int] | NDArray[np.intp]) -> tuple[Array, Array]:
         """Return inputs (N, L) and targets (N, H) of the windows `index`, as copies."""
@@ -98,8 +102,7 @@ class Windows:
         return self._positions(index)[:, None] + np.arange(self.input_size + self.h)
 
     def _positions(self, index: Sequence[int] | NDArray[np.intp]) -> NDArray[np.intp]:
-        at = np.asarray(index, dtype=np.intp)
-        return self._start[self.series[at]] + self.cutoff[at]
+        return self._start[self.series(index)] + self.cutoff(index)
 
 
 @dataclass(frozen=True)

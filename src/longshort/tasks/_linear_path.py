@@ -72,23 +72,24 @@ def choose_path(
     must hold nothing that the forecaster is tested on.
     """
     scales = np.array([seasonal_scale(y, season_length) or 1.0 for y in series])
-    none = np.zeros((0, h))
     choices: list[PathChoice] = []
     folds = _folds(series, max(input_sizes), h, np.random.default_rng(seed))
     for length in input_sizes:
-        best = PathChoice(length, logs[0], RIDGES[0], float("inf"), none)
-        parts = [fold.windows(series, length, h) for fold in folds]
-        for log, ridge in product(logs, RIDGES):
-            errors, residuals = [np.zeros(0)], [none]
-            for fold, (fit, score) in zip(folds, parts, strict=True):
+        found: dict[tuple[bool, float], list[tuple[Array, Array]]] = {}
+        for fold in folds:
+            fit, score = fold.windows(series, length, h)
+            x, y = score.gather(fold.scored)
+            scale = scales[score.series(fold.scored)]
+            for log, ridge in product(logs, RIDGES):
                 path = fit_path(fit, ridge, log, np.random.default_rng(seed))
-                x, y = score.gather(fold.scored)
-                error = np.abs(path.predict(x) - y).mean(axis=1)
-                errors.append(error / scales[score.series[fold.scored]])
-                residuals.append(left_over(path, x, y)[1])
-            mean = float(np.concatenate(errors).mean()) if folds else float("inf")
+                error = np.abs(path.predict(x) - y).mean(axis=1) / scale
+                found.setdefault((log, ridge), []).append((error, left_over(path, x, y)[1]))
+        best = PathChoice(length, logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
+        for (log, ridge), parts in found.items():
+            mean = float(np.concatenate([error for error, _ in parts]).mean())
             if mean < best.score:
-                best = PathChoice(length, log, ridge, mean, np.concatenate(residuals))
+                residuals = np.concatenate([left for _, left in parts])
+                best = PathChoice(length, log, ridge, mean, residuals)
         choices.append(best)
     bound = (1.0 + slack) * min(choice.score for choice in choices)
     if not folds:

@@ -115,7 +115,7 @@ class PanelWindows:
         if self.panel.missing:
             y = self._values[steps[:, x.shape[1] :]]
         past, ahead = self._past[steps[:, : x.shape[1]]], self._ahead[steps[:, x.shape[1] :]]
-        return Context(x, past, ahead, self.panel.static[self.filled.series[number]]), y
+        return Context(x, past, ahead, self.panel.static[self.filled.series(number)]), y
 
 
 def check_complete(series: SeriesSet) -> None:
