@@ -40,10 +40,10 @@ def test_parts_do_not_share_targets():
     after = Windows(series, 4, 3, first=cut)
     _, targets = before.gather(range(len(before)))
     for i in range(2):
-        assert targets[before.series == i].max() == cut[i] - 1
+        assert targets[before.series(range(len(before))) == i].max() == cut[i] - 1
     _, targets = after.gather(range(len(after)))
     for i in range(2):
-        mine = targets[after.series == i]
+        mine = targets[after.series(range(len(after))) == i]
         assert mine.min() == cut[i] and mine.max() == len(series[i]) - 1
 
 

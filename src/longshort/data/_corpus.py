@@ -155,7 +155,7 @@ def split_at(ids: np.ndarray, pieces: Iterable[str], vocabulary: Vocabulary) -> 
         >>> vocabulary = Vocabulary.fit(["a rose is"])
         >>> ids = encode_corpus("a rose is\na rose", vocabulary).ids
         >>> split_at(ids, ["a rose is"], vocabulary), ids.tolist()
-        (4, [3, 4, 5, 6, 3, 4, 5])
+        (4, [3, 4, 6, 5, 3, 4, 6])
     """
     count = sum(len(vocabulary.encode(piece)) for piece in pieces)
     return int(np.searchsorted(np.cumsum(ids != END), count)) + 1
