@@ -27,6 +27,7 @@ STRETCHES = 20  # of a series that is long beside h; one is what a fold scores
 MAX_FIT_WINDOWS = 20_000  # for one fit while choosing: 0.2 s at 336 steps
 MAX_SCORE_WINDOWS = 2_000
 MAX_INPUT_SIZE = 720
+LEAST_SEASONS = 7  # of a window that is shorter than h
 RIDGES = (1e-3, 1e-2, 1e-1)
 SLACK = 0.05  # of the score, to look back longer where the network has the data to use it
 
@@ -137,14 +138,20 @@ def window_choices(series: SeriesSet, h: int, season_length: int) -> list[int]:
 def default_input_sizes(shortest: int, h: int, season_length: int) -> list[int]:
     """Return the windows to choose from: a season or h, and 2, 4, 7 times that.
 
+    Where h is long, a quarter and a half of it too, in whole seasons and at least seven of them.
     Bounded by two thirds of the shortest series, less two h, and by `MAX_INPUT_SIZE` steps.
 
     >>> default_input_sizes(108, h=12, season_length=12)
     [12, 24, 48]
+    >>> default_input_sizes(9_000, h=720, season_length=24)
+    [168, 360, 720]
     """
     base = max(h, season_length, 4)
     most = max(1, (shortest - 2 * h) * 2 // 3)
-    sizes = [base * k for k in (1, 2, 4, 7) if base * k <= min(most, max(base, MAX_INPUT_SIZE))]
+    shorter = [base // k // season_length * season_length for k in (4, 2)]
+    sizes = [n for n in shorter if n >= max(LEAST_SEASONS * season_length, 4)]
+    sizes += [base * k for k in (1, 2, 4, 7)]
+    sizes = [n for n in sizes if n <= min(most, max(base, MAX_INPUT_SIZE))]
     return sizes or [min(base, most)]
 
 
