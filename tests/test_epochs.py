@@ -50,6 +50,23 @@ def test_the_best_epoch_is_kept() -> None:
     assert train(None) == (10.0, [1.0] * 5)
 
 
+def test_a_limit_of_its_own_ends_it() -> None:
+    model, left = Counting(), iter([[1.0, 3.0], []])
+    over: list[bool] = []
+
+    def ended() -> bool:
+        over.append(True)
+        return len(over) == 2
+
+    given = {"epochs": 5, "patience": 1, "progress": None}
+    weights, history = run_epochs(model, model.steps, None, ended=ended, **given)
+    assert float(weights[0]) == 4.0 and history == [1.0, 1.0]
+    assert run_epochs(model, lambda: next(left), None, **given)[1] == [2.0]  # no step, no epoch
+
+
 def test_divergence() -> None:
+    assert train([np.inf, 0.5, np.nan, 0.7, 0.8])[0] == 4.0
+    with pytest.raises(DataError, match="Lower learning_rate"):
+        train([np.inf] * 5, patience=9)
     with pytest.raises(DataError, match="Lower learning_rate"):
         train([0.5] * 5, loss=np.nan)

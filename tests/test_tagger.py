@@ -12,8 +12,9 @@ from longshort.data._batches import Batch
 from longshort.data._tag_schemes import convert_tags
 from longshort.tasks import Tagger, load
 from longshort.tasks._tag_code import TagCode
-from longshort.tasks._tagger import _cut, _held_out
+from longshort.tasks._tagger import _cut
 from longshort.tasks._tagger_input import MAX_SPELLING, WordCode, training_inputs, word_shape
+from longshort.tasks._training import random_part
 
 NAMES = ["Ann", "Bob", "Eve", "Max Power", "New York City", "Rome"]
 VERBS = ["met", "saw", "left", "likes"]
@@ -185,9 +186,9 @@ def test_training_inputs() -> None:
 
 
 def test_held_out() -> None:
-    assert _held_out(100, 0.1, 1).sum() == 10
-    assert _held_out(1, 0.5, 1).sum() == 0
-    assert not np.array_equal(_held_out(100, 0.1, 1), _held_out(100, 0.1, 2))
+    assert random_part(100, 0.1, 1).sum() == 10
+    assert random_part(1, 0.5, 1).sum() == 0
+    assert not np.array_equal(random_part(100, 0.1, 1), random_part(100, 0.1, 2))
 
 
 @pytest.mark.parametrize(

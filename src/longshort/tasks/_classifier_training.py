@@ -6,16 +6,16 @@ class indices, or (n, K) of 0 and 1 where several labels may apply to a sequence
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from longshort._errors import DataError
 from longshort.data._batches import Batch, shuffled_batches, sorted_batches
 from longshort.data._sequences import pad_sequences
-from longshort.tasks._training import Progress, copy_weights, interruptible
+from longshort.tasks._epochs import run_epochs
+from longshort.tasks._scores import log_softmax
+from longshort.tasks._training import Progress
 
 # Lengths and the longest of the training part to batches.
 Divide = Callable[[Sequence[int], int], tuple[Batch, ...]]
@@ -107,45 +107,26 @@ def train(
             else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         ),
     )
-    best: list[np.ndarray] = []
-    history: list[float] = []
-    lowest, waited = np.inf, 0
-    try:
-        with interruptible() as interrupt:
-            for epoch in range(1, epochs + 1):
-                loss = 0.0
-                for batch in shuffled_batches(lengths, batch_size, rng):
-                    x, y = _pad(sequences, batch), batch.take(targets)
-                    # The mean over all rows: padding counts, as 0.
-                    counts = batch.weights if weights is None else batch.take(weights)
-                    mean = float(model.train_on_batch(x, y, counts))
-                    loss += mean * batch_size / len(sequences)
-                    interrupt.check()
-                if held:
-                    loss = cross_entropy(logits(model, held, longest, divide), held_targets)
-                history.append(loss)
-                waited += 1
-                if np.isfinite(loss) and (loss < lowest or not held):
-                    best, lowest, waited = copy_weights(model), loss, 0
-                if progress is not None:
-                    progress(epoch, epochs, loss)
-                interrupt.check()
-                if waited >= patience and held:
-                    break
-    except KeyboardInterrupt:
-        if not best:
-            raise
-        warnings.warn(
-            f"Training was interrupted after {len(history)} of {epochs} epochs; "
-            "the best weights so far are kept.",
-            stacklevel=3,
-        )
-    if not best:
-        raise DataError(
-            "Training diverged: the loss was never a finite number. Lower learning_rate "
-            "or check X for extreme values."
-        )
-    return best, history
+
+    def train_steps() -> Iterator[float]:
+        for batch in shuffled_batches(lengths, batch_size, rng):
+            x, y = _pad(sequences, batch), batch.take(targets)
+            # The mean over all rows: padding counts, as 0; so the mean over steps is one over rows.
+            counts = batch.weights if weights is None else batch.take(weights)
+            mean = float(model.train_on_batch(x, y, counts))
+            yield mean * batch_size * steps / len(sequences)
+
+    def validate() -> float:
+        return cross_entropy(logits(model, held, longest, divide), held_targets)
+
+    return run_epochs(
+        model,
+        train_steps,
+        validate if held else None,
+        epochs=epochs,
+        patience=patience,
+        progress=progress,
+    )
 
 
 def logits(
@@ -168,12 +149,6 @@ def logits(
     for batch, values in zip(batches, parts, strict=True):
         result[batch.rows] = values[: len(batch.rows)]
     return result
-
-
-def log_softmax(values: np.ndarray) -> np.ndarray:
-    """Return the logarithms of the softmax over the last axis."""
-    values = values - values.max(axis=-1, keepdims=True)
-    return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
 
 
 def cross_entropy(values: np.ndarray, targets: np.ndarray) -> float:

@@ -20,6 +20,7 @@ def run_epochs(
     epochs: int,
     patience: int,
     progress: Progress | None,
+    ended: Callable[[], bool] = lambda: False,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train epoch after epoch.
 
@@ -31,6 +32,8 @@ def run_epochs(
         epochs: Most passes.
         patience: Epochs without a lower validation error before the end.
         progress: Called with epoch, epochs, error.
+        ended: Whether training is over for a reason of its own, such as a limit of time; asked
+            after each epoch. `steps` may then stop early too.
 
     Returns:
         The weights of the best epoch and the errors of all.
@@ -48,10 +51,13 @@ def run_epochs(
                 for loss in steps():
                     losses.append(loss)
                     interrupt.check()
+                if not losses:  # it had ended before the epoch began
+                    break
                 error = float(np.mean(losses))
-                finite = np.isfinite(error)
-                if validate is not None and finite:
+                trained = np.isfinite(error)
+                if validate is not None and trained:
                     error = validate()
+                finite = np.isfinite(error)
                 history.append(error)
                 waited += 1
                 if finite and (validate is None or error < lowest):
@@ -63,7 +69,7 @@ def run_epochs(
                 if progress is not None:
                     progress(epoch, epochs, error)
                 interrupt.check()
-                if not finite or (waited >= patience and validate is not None):
+                if not trained or ended() or (waited >= patience and validate is not None):
                     break
     except KeyboardInterrupt:
         if not best:
@@ -71,10 +77,11 @@ def run_epochs(
         warnings.warn(
             f"Training was interrupted after {len(history)} of {epochs} epochs; "
             "the best weights so far are kept.",
-            stacklevel=3,
+            stacklevel=4,
         )
     if not best:
         raise DataError(
-            "Training diverged: the loss was never a finite number. Lower learning_rate."
+            "Training diverged: the loss was never a finite number. Lower learning_rate or check "
+            "the data for extreme values."
         )
     return best, history

@@ -75,7 +75,7 @@ class LanguageModel(Task):
         seed: Whole number, decides on everything random.
 
     Attributes:
-        vocabulary_: The `Vocabulary`, of all text including the validation part.
+        vocabulary_: The `Vocabulary`, of the text without the validation part.
         history_: Validation loss of each epoch in nats a token (training loss where nothing was
             held out).
         num_tokens_: Tokens that were trained on.

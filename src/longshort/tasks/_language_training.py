@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from longshort._errors import DataError
+from longshort.tasks._epochs import run_epochs
 from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._language_scoring import Scorer
-from longshort.tasks._training import Progress, copy_weights, interruptible
+from longshort.tasks._training import Progress
 
 # Called after each training step with the tokens seen so far, those of the whole training, and the
 # loss of the step in nats a token.
@@ -117,53 +117,37 @@ def train(
     model.compile(optimizer=optimizer, loss=_negative)
     rng, scorer = np.random.default_rng([plan.seed, 1]), Scorer(net)
     deadline = None if plan.max_minutes is None else 60 * plan.max_minutes
-    best: list[np.ndarray] = []
-    history: list[float] = []
-    lowest, waited, done, began = np.inf, 0, 0, time.monotonic()
+    done, began, out_of_time = 0, time.monotonic(), False
     per_step = plan.batch_size * plan.length
-    out_of_time = False
-    try:
-        with interruptible() as interrupt:
-            for epoch in range(1, plan.epochs + 1):
-                loss, count = 0.0, 0
-                net.stack.reset_state(plan.batch_size)
-                for inputs, targets in _segments(ids, plan, epoch, rng):
-                    share = done / plan.total
-                    if deadline is not None:
-                        passed = (time.monotonic() - began) / deadline
-                        out_of_time = passed >= 1.0 and done > 0
-                        if out_of_time:
-                            break
-                        share = max(share, passed)
-                    optimizer.learning_rate = plan.rate(share)
-                    last = float(model.train_on_batch([inputs, targets], targets))
-                    done, count, loss = done + 1, count + 1, loss + last
-                    if on_step is not None:
-                        on_step(done * per_step, plan.total * per_step, last)
-                    interrupt.check()
-                loss = scorer.mean_loss(held) if len(held) else loss / max(count, 1)
-                history.append(loss)
-                waited += 1
-                if np.isfinite(loss) and (loss < lowest or not len(held)):
-                    best, lowest, waited = copy_weights(net.model), loss, 0
-                if progress is not None:
-                    progress(epoch, plan.epochs, loss)
-                interrupt.check()
-                if out_of_time or (waited >= plan.patience and len(held)):
-                    break
-    except KeyboardInterrupt:
-        if not best:
-            raise
-        warnings.warn(
-            f"Training was interrupted after {len(history)} of {plan.epochs} epochs; "
-            "the best weights so far are kept.",
-            stacklevel=3,
-        )
-    if not best:
-        raise DataError(
-            "Training diverged: the loss was never a finite number. Lower learning_rate."
-        )
-    return best, history
+    epochs = itertools.count(1)
+
+    def train_steps() -> Iterator[float]:
+        nonlocal done, out_of_time
+        net.stack.reset_state(plan.batch_size)
+        for inputs, targets in _segments(ids, plan, next(epochs), rng):
+            share = done / plan.total
+            if deadline is not None:
+                passed = (time.monotonic() - began) / deadline
+                out_of_time = passed >= 1.0 and done > 0
+                if out_of_time:
+                    return
+                share = max(share, passed)
+            optimizer.learning_rate = plan.rate(share)
+            loss = float(model.train_on_batch([inputs, targets], targets))
+            done += 1
+            if on_step is not None:
+                on_step(done * per_step, plan.total * per_step, loss)
+            yield loss
+
+    return run_epochs(
+        net.model,
+        train_steps,
+        (lambda: scorer.mean_loss(held)) if len(held) else None,
+        epochs=plan.epochs,
+        patience=plan.patience,
+        progress=progress,
+        ended=lambda: out_of_time,
+    )
 
 
 def _negative(_: Any, log_probabilities: Any) -> Any:

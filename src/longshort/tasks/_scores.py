@@ -26,6 +26,12 @@ class ClassReport(NamedTuple):
     confusion: pd.DataFrame | None
 
 
+def log_softmax(values: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the softmax over the last axis."""
+    values = values - values.max(axis=-1, keepdims=True)
+    return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
+
+
 def classification_scores(
     true: np.ndarray, probabilities: np.ndarray, majority: int
 ) -> dict[str, float]:

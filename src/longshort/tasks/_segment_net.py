@@ -20,7 +20,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from longshort.layers import LSTM
+from longshort.tasks._seeded import seeded_lstm, seeds_of
 
 Array = NDArray[Any]
 
@@ -97,13 +97,13 @@ class SegmentDecoder(keras.layers.Layer):
         super().__init__(**kwargs)
         self.net = net = net if isinstance(net, NetShape) else NetShape(**net)
         self.seed, self._start = seed, start
-        seeds = _seeds(seed)
+        seeds = seeds_of(seed)
         self._place_seed = next(seeds)
         glorot = _glorot(seeds)
         # A layer that is never built makes Keras trace the model anew in each `predict_on_batch`.
         if net.future_channels:
             self.known = keras.layers.Dense(net.units, kernel_initializer=glorot)
-        self.lstm = _lstm(net.units, seeds)
+        self.lstm = seeded_lstm(net.units, seeds)
         self.dropout = keras.layers.Dropout(net.dropout, seed=next(seeds))
         outputs = net.segment * net.outputs
         self.head = keras.layers.Dense(outputs, use_bias=False, kernel_initializer="zeros")
@@ -162,7 +162,7 @@ def build_net(shape: NetShape, starts: list[Any], seed: int) -> keras.Model:
         starts: For each member the (H, R) bias to begin with, or None.
         seed: Of weights and dropout.
     """
-    seeds = _seeds(seed)
+    seeds = seeds_of(seed)
     window = keras.Input((shape.input_size, shape.channels), name="window")
     inputs, future, static = [window], None, None
     if shape.future_channels:
@@ -187,26 +187,10 @@ def _member(
         x = ops.concatenate([x, ops.repeat(static[:, None], count, 1)], -1)
     x = keras.layers.Dense(shape.units, activation="relu", kernel_initializer=_glorot(seeds))(x)
     for _ in range(shape.num_layers - 1):
-        x = _lstm(shape.units, seeds, return_sequences=True)(x)
-    _, h, c = _lstm(shape.units, seeds, return_state=True)(x)
+        x = seeded_lstm(shape.units, seeds, return_sequences=True)(x)
+    _, h, c = seeded_lstm(shape.units, seeds, return_state=True)(x)
     decode = SegmentDecoder(shape, next(seeds), start)
     return decode(h, c) if future is None else decode(h, c, future)
-
-
-def _lstm(units: int, seeds: Iterator[int], **options: Any) -> LSTM:
-    return LSTM(
-        units,
-        kernel_initializer=_glorot(seeds),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-        seed=next(seeds),
-        **options,
-    )
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield int(rng.integers(1, 2**31 - 1))
 
 
 def _glorot(seeds: Iterator[int]) -> keras.initializers.Initializer:

@@ -19,9 +19,9 @@ from longshort.tasks._base import (
     check_share,
     check_whole,
 )
-from longshort.tasks._classifier_training import held_out, log_softmax, logits, train
+from longshort.tasks._classifier_training import held_out, logits, train
 from longshort.tasks._labels import find_classes, index_labels, label_array
-from longshort.tasks._scores import classification_scores
+from longshort.tasks._scores import classification_scores, log_softmax
 from longshort.tasks._training import Progress
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,19 +12,11 @@ from longshort._errors import DataError
 from longshort.data._batches import shuffled_batches
 from longshort.data._tag_schemes import SCHEMES, find_scheme
 from longshort.data._vocabulary import Vocabulary
-from longshort.tasks._base import (
-    MAX_LAYERS,
-    MAX_SEED,
-    MAX_UNITS,
-    Task,
-    check_bool,
-    check_rate,
-    check_share,
-    check_whole,
-)
+from longshort.tasks._base import Task, check_whole
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._span_scores import span_scores
 from longshort.tasks._tag_code import TagCode
+from longshort.tasks._tag_scores import right_tags, tag_scores, usual_tags
 from longshort.tasks._tagger_input import (
     WordCode,
     check_sentences,
@@ -35,7 +26,8 @@ from longshort.tasks._tagger_input import (
     training_inputs,
 )
 from longshort.tasks._tagger_net import TaggerNet, TaggerShape
-from longshort.tasks._training import Progress
+from longshort.tasks._tagger_params import check_params
+from longshort.tasks._training import Progress, random_part
 
 Sentences = Iterable[Sequence[str]]
 
@@ -177,7 +169,7 @@ class Tagger(Task):
             DataError: If an argument or hyper-parameter cannot be used; the message says what to
                 do.
         """
-        self._check_params()
+        check_params(self.get_params())
         words = check_sentences(sentences)
         gold = check_tags(tags, words)
         _refuse_empty(words, "sentences")
@@ -193,12 +185,12 @@ class Tagger(Task):
             held_gold = check_tags(validation_data[1], held, "validation tags")
             _refuse_empty(held, "validation sentences")
         else:
-            part = _held_out(len(words), self.validation_split, self.seed)
+            part = random_part(len(words), self.validation_split, self.seed)
             held, held_gold = _pick(words, part), _pick(gold, part)
             words, gold = _pick(words, ~part), _pick(gold, ~part)
         self._word_code = WordCode.fit(words, self.min_count, self.lowercase)
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
-        self._usual = _usual_tags(words, gold)
+        self._usual = usual_tags(words, gold)
         parts, part_gold = _cut(words), _cut(gold)
         net = self._build()
         weights, history = self._train(net, parts, part_gold, held, held_gold, progress)
@@ -307,26 +299,8 @@ class Tagger(Task):
                 "not occur in training; the words with such tags count as wrong.",
                 stacklevel=3,
             )
-        usual = [self._baseline(row) for row in words]
-        flat = [word for row in words for word in row]
-        right = _right(gold, found)
-        scores = {"accuracy": float(right.mean())}
-        unknown = np.array([word not in self._usual for word in flat])
-        if unknown.any():
-            scores["unknown_accuracy"] = float(right[unknown].mean())
-        scores["baseline_accuracy"] = float(_right(gold, usual).mean())
-        if self.scheme_ is not None and find_scheme(gold) is not None:
-            of_spans = span_scores(gold, found)
-            for name in ("precision", "recall", "f1"):
-                scores[name] = of_spans["all"][name]
-            scores["baseline_f1"] = span_scores(gold, usual)["all"]["f1"]
-            for kind, rates in list(of_spans.items())[:-1]:
-                for name in ("precision", "recall", "f1"):
-                    scores[f"{name}-{kind}"] = rates[name]
-        return scores
-
-    def _baseline(self, words: list[str]) -> list[str]:
-        return [self._usual.get(word, self._usual[""]) for word in words]
+        spans = self.scheme_ is not None
+        return tag_scores(words, gold, found, self._usual, spans=spans)
 
     def _run(self, words: list[list[str]], what: str, nothing: Any, k: int = 1) -> list[Any]:
         """Run the network on the sentences that have words; `nothing` is what the others get."""
@@ -376,7 +350,7 @@ class Tagger(Task):
             found = [self._code.decode(row) for row in net.run(known, "decode")]
             if self.scheme_ is not None:
                 return 1.0 - span_scores(held_gold, found)["all"]["f1"]
-            return 1.0 - float(_right(held_gold, found).mean())
+            return 1.0 - float(right_tags(held_gold, found).mean())
 
         return run_epochs(
             net.model,
@@ -411,32 +385,6 @@ class Tagger(Task):
     def _set_tags(self, code: TagCode) -> None:
         self._code, self.tags_, self.scheme_ = code, code.outer, code.scheme
 
-    def _check_params(self) -> None:
-        faults = [
-            *check_whole("units", self.units, 1, MAX_UNITS),
-            *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
-            *check_whole("word_size", self.word_size, 1, MAX_UNITS),
-            *check_whole("char_size", self.char_size, 1, MAX_UNITS),
-            *check_whole("char_units", self.char_units, 0, MAX_UNITS),
-            *check_share("dropout", self.dropout),
-            *check_share("word_dropout", self.word_dropout),
-            *check_bool("crf", self.crf),
-            *check_whole("min_count", self.min_count, 1, 10**9),
-            *check_bool("lowercase", self.lowercase),
-            *check_rate("learning_rate", self.learning_rate),
-            *check_whole("epochs", self.epochs, 1, 10**9),
-            *check_whole("batch_size", self.batch_size, 1, 10**6),
-            *check_share("validation_split", self.validation_split),
-            *check_whole("patience", self.patience, 1, 10**9),
-            *check_whole("seed", self.seed, 0, MAX_SEED),
-        ]
-        if self.scheme not in (None, "auto", *SCHEMES):
-            faults.append(
-                f"scheme must be 'auto', None, {', '.join(map(repr, SCHEMES))}, got {self.scheme!r}"
-            )
-        if faults:
-            raise DataError(f"Tagger: {'; '.join(faults)}.")
-
     def _get_state(self) -> dict[str, Any]:
         return {
             "tags": self._code.seen,
@@ -449,7 +397,7 @@ class Tagger(Task):
         }
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
-        self._check_params()
+        check_params(self.get_params())
         self._set_tags(_read_code(state))
         words, chars = (len(state[name]["tokens"]) for name in ("words", "chars"))
         return 2 * self._shape(words, chars).num_weights  # 2 bytes, a weight of half precision
@@ -491,14 +439,6 @@ def _refuse_empty(sentences: list[list[str]], name: str) -> None:
             raise DataError(f"{name}[{i}]: expected at least one word, got none. Drop it.")
 
 
-def _held_out(n: int, share: float, seed: int) -> np.ndarray:
-    """Return which of n sentences are held out, (n,) booleans; at least one is not."""
-    part = np.zeros(n, dtype=bool)
-    count = min(round(share * n), n - 1)
-    part[np.random.default_rng([seed, 0]).permutation(n)[:count]] = True
-    return part
-
-
 def _pick(rows: list[list[str]], part: np.ndarray) -> list[list[str]]:
     return [rows[i] for i in np.flatnonzero(part)]
 
@@ -511,19 +451,3 @@ def _cut(rows: list[list[str]]) -> list[list[str]]:
         size = -(-len(row) // pieces)
         parts += [row[start : start + size] for start in range(0, len(row), size)]
     return parts
-
-
-def _usual_tags(words: list[list[str]], gold: list[list[str]]) -> dict[str, str]:
-    """Return each word's most frequent tag, and under "" that of all words."""
-    counts: dict[str, Counter[str]] = {"": Counter()}
-    for row, tags in zip(words, gold, strict=True):
-        for word, tag in zip(row, tags, strict=True):
-            counts.setdefault(word, Counter())[tag] += 1
-            counts[""][tag] += 1
-    return {word: max(sorted(found), key=found.__getitem__) for word, found in counts.items()}
-
-
-def _right(gold: list[list[str]], found: list[list[str]]) -> np.ndarray:
-    """Return for each word whether its tag is right."""
-    pairs = zip(gold, found, strict=True)
-    return np.array([a == b for row, tags in pairs for a, b in zip(row, tags, strict=True)])

@@ -13,7 +13,7 @@ from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
 from longshort.data._word_vectors import read_word_vectors
 from longshort.tasks._base import Task
-from longshort.tasks._classifier_training import held_out, log_softmax, logits, train
+from longshort.tasks._classifier_training import held_out, logits, train
 from longshort.tasks._labels import (
     check_label_sets,
     find_classes,
@@ -28,6 +28,7 @@ from longshort.tasks._scores import (
     classification_scores,
     confusion,
     fit_temperature,
+    log_softmax,
     multi_label_scores,
 )
 from longshort.tasks._text_classifier_params import check_params, class_weights

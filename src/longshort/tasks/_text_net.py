@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from longshort.data._vocabulary import PADDING, UNKNOWN
-from longshort.layers import LSTM, Bidirectional, EmbeddingDropout
+from longshort.layers import Bidirectional, EmbeddingDropout
+from longshort.tasks._seeded import seeded_lstm, seeds_of
 
 EMBEDDING_SCALE = 0.1
 POOLINGS = ("max+mean", "max", "mean", "attention", "last")
@@ -106,7 +106,7 @@ def build_text_net(
             take one from Python's global random state.
         embeddings: (V, E) to begin with; None: random.
     """
-    seeds = _seeds(seed)
+    seeds = seeds_of(seed)
     ids = keras.Input((None,), dtype="int32", name="tokens")
     real = keras.Input((None,), dtype="bool", name="mask")
     normal = keras.initializers.RandomNormal(0.0, EMBEDDING_SCALE, seed=next(seeds))
@@ -119,9 +119,9 @@ def build_text_net(
     for number in range(shape.num_layers):
         x = keras.layers.SpatialDropout1D(shape.dropout, seed=next(seeds))(x)
         steps = number < shape.num_layers - 1 or shape.pooling != "last"
-        layer = _lstm(shape.units, seeds, return_sequences=steps)
+        layer = seeded_lstm(shape.units, seeds, return_sequences=steps)
         if shape.bidirectional:
-            back = _lstm(shape.units, seeds, return_sequences=steps, go_backwards=True)
+            back = seeded_lstm(shape.units, seeds, return_sequences=steps, go_backwards=True)
             layer = Bidirectional(layer, backward_layer=back)
         # The mask goes in by hand: Keras' implicit one gets lost between layers.
         x = layer(x, mask=real)
@@ -141,19 +141,3 @@ def build_text_net(
     embeddings[[PADDING, UNKNOWN]] = 0
     table.embeddings.assign(embeddings)
     return model
-
-
-def _lstm(units: int, seeds: Iterator[int], **options: Any) -> LSTM:
-    return LSTM(
-        units,
-        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-        recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-        seed=next(seeds),
-        **options,
-    )
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield int(rng.integers(1, 2**31 - 1))

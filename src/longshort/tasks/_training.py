@@ -66,3 +66,15 @@ def interruptible() -> Iterator[Interrupt]:
         yield interrupt
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def random_part(n: int, share: float, seed: int) -> np.ndarray:
+    """Return which of n things are held out, (n,) booleans, by chance; at least one is not.
+
+    >>> random_part(10, 0.25, seed=1).sum(), random_part(1, 0.9, seed=1).sum()
+    (np.int64(2), np.int64(0))
+    """
+    part = np.zeros(n, dtype=bool)
+    count = min(round(share * n), n - 1)
+    part[np.random.default_rng([seed, 0]).permutation(n)[:count]] = True
+    return part

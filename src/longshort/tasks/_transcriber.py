@@ -21,7 +21,7 @@ from longshort.tasks._ctc_decoding import BLANK, PrefixBeam, best_path
 from longshort.tasks._error_rates import error_rates
 from longshort.tasks._ngram import NGram
 from longshort.tasks._recordings import check_list, check_pairs, name_of, recordings
-from longshort.tasks._training import Progress
+from longshort.tasks._training import Progress, random_part
 from longshort.tasks._transcriber_net import TranscriberShape, build_transcriber
 from longshort.tasks._transcriber_params import check_params, check_search
 from longshort.tasks._transcriber_training import Utterances, label_log_probs, train_transcriber
@@ -196,12 +196,11 @@ class Transcriber(Task):
                 held_audio, held_texts, held_sounds, tokens, "validation audio"
             )
         else:
-            order = np.random.default_rng([self.seed, 0]).permutation(len(audio))
-            count = min(round(self.validation_split * len(audio)), len(audio) - 1)
-            held_sounds = [sounds[i][:1] for i in order[:count]]
-            held_labels = [labels[i] for i in order[:count]]
-            rest = np.sort(order[count:])
-            sounds, labels = [sounds[i] for i in rest], [labels[i] for i in rest]
+            part = random_part(len(audio), self.validation_split, self.seed)
+            held_sounds = [sounds[i][:1] for i in np.flatnonzero(part)]
+            held_labels = [labels[i] for i in np.flatnonzero(part)]
+            sounds = [sounds[i] for i in np.flatnonzero(~part)]
+            labels = [labels[i] for i in np.flatnonzero(~part)]
             if not any(labels):
                 raise DataError("texts: those left for training are all empty; give more.")
         scaler = Standardizer.fit([one[0] for one in sounds])

@@ -5,12 +5,14 @@ Axis letters: B recordings, T frames, D features, K labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from longshort.tasks._scores import log_softmax
+from longshort.tasks._seeded import seeded_lstm, seeds_of
 
 Array = NDArray[np.float32]
 
@@ -61,19 +63,7 @@ def build_transcriber(shape: TranscriberShape, seed: int) -> Any:
     """
     import keras
 
-    from longshort.layers import LSTM
-
-    seeds = _seeds(seed)
-
-    def lstm(**options: Any) -> Any:
-        return LSTM(
-            shape.units,
-            return_sequences=True,
-            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
-            seed=0,  # draws nothing
-            **options,
-        )
+    seeds = seeds_of(seed)
 
     features = keras.Input((None, shape.features), name="features")
     mask = keras.Input((None,), dtype="bool", name="mask")
@@ -92,9 +82,9 @@ def build_transcriber(shape: TranscriberShape, seed: int) -> Any:
     for number in range(shape.num_layers):
         below = x
         x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
-        layer = lstm()
+        layer = seeded_lstm(shape.units, seeds, return_sequences=True)
         if shape.bidirectional:
-            back = lstm(go_backwards=True)
+            back = seeded_lstm(shape.units, seeds, return_sequences=True, go_backwards=True)
             layer = keras.layers.Bidirectional(layer, backward_layer=back)
         x = layer(x, mask=steps)
         if number:
@@ -155,15 +145,3 @@ class _StreamingConvolution:
         self._left = x[count * self._stride :]
         flat = windows.transpose(0, 2, 1).reshape(count, -1)
         return np.maximum(flat @ self._kernel + self._bias, 0.0)
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the logarithms of the softmax over the last axis."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    rng = np.random.default_rng(seed)
-    while True:
-        yield int(rng.integers(1, 2**31 - 1))

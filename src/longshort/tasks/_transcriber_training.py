@@ -15,8 +15,8 @@ from longshort.layers import CTCLoss
 from longshort.tasks._ctc_decoding import best_path
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._error_rates import edit_distance
+from longshort.tasks._scores import log_softmax
 from longshort.tasks._training import Progress
-from longshort.tasks._transcriber_net import log_softmax
 
 Array = NDArray[np.floating]
 Labels = tuple[int, ...]
