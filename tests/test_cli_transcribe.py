@@ -12,7 +12,7 @@ from longshort.tasks import load
 from test_cli import refused, run, run_json
 
 soundfile = pytest.importorskip("soundfile")
-QUICK = ("--unit", "word", "--units", 16, "--epochs", 80, "--learning-rate", 0.01, "--no-augment")
+QUICK = ("--unit", "word", "--units", 32, "--epochs", 60, "--learning-rate", 0.01, "--no-augment")
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_alone_in_any_batch_and_after_save(forward, tmp_path):
         together = again._log_probs(NEW, None)
         for i in (0, 7, 19):
             np.testing.assert_array_equal(task._log_probs(NEW[i : i + 1], None)[0], together[i])
-        for options in ({}, {"beam_size": 4, "ngram_weight": 0.3}):
+        for options in ({}, {"beam_size": 4}):
             assert again.predict(NEW[::-1], **options) == task.predict(NEW, **options)[::-1]
 
 
@@ -175,6 +175,8 @@ def test_bad_input_later(forward):
     for given, message in (
         ({"beam_size": 0}, "beam_size must"),
         ({"beam_size": 2, "bonus": np.nan}, "bonus must be a finite number"),
+        ({"bonus": 1.0}, "use a beam_size of 2 or more"),
+        ({"ngram_weight": 0.5}, "use a beam_size of 2 or more"),
         ({"sample_rate": 8.5}, "whole hertz"),
     ):
         with pytest.raises(DataError, match=message):
@@ -184,6 +186,9 @@ def test_bad_input_later(forward):
     silence = np.random.default_rng(0).normal(0, 0.02, 4_000)
     assert forward.predict([silence, np.zeros(1)]) == ["", ""]
     strict = small(resample=False, epochs=1)
+    strict.model_ = object()
+    with pytest.raises(DataError, match="has no n-gram model"):
+        strict.predict(NEW[:1], beam_size=4, ngram_weight=0.5)
     with pytest.raises(DataError, match=r"audio\[0\]: has 16000 samples a second.*resample=False"):
         strict.fit([np.zeros(3_000)], ["low"], sample_rate=16_000)
     for given in ({"bidirectional": True}, {"bidirectional": False, "normalize": "utterance"}):

@@ -30,8 +30,8 @@ class AudioOptions:
         int, typer.Option(help="Candidates of the search for a transcript.", min=1)
     ] = 1
     ngram_weight: Annotated[
-        float, typer.Option(help="What the n-gram model counts in the search.")
-    ] = 0.5
+        float | None, typer.Option(help="What the n-gram model counts in the search.")
+    ] = None
     bonus: Annotated[float, typer.Option(help="For each label in the search, in nats.")] = 0.0
 
     def search(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from longshort.data._sequences import Standardizer
 from longshort.data._spec_augment import spec_augment
 from longshort.layers._ctc import frames_needed
 from longshort.tasks._alphabet import Alphabet
-from longshort.tasks._base import Task
+from longshort.tasks._base import Task, check_whole
 from longshort.tasks._ctc_decoding import BLANK, PrefixBeam, best_path
 from longshort.tasks._error_rates import error_rates
 from longshort.tasks._ngram import NGram
@@ -239,7 +239,7 @@ class Transcriber(Task):
         *,
         sample_rate: int | None = None,
         beam_size: int = 1,
-        ngram_weight: float = 0.5,
+        ngram_weight: float | None = None,
         bonus: float = 0.0,
     ) -> list[str]:
         """Return what is said in each recording.
@@ -249,7 +249,7 @@ class Transcriber(Task):
             sample_rate: Of the arrays; None: that of the model.
             beam_size: 1 takes the best label of each step; more searches for the text whose ways
                 to be said have the largest sum, with that many candidates.
-            ngram_weight: What the n-gram model counts in the search, where there is one.
+            ngram_weight: What the n-gram model counts in the search; None: 0.5, if there is one.
             bonus: For each label in the search, in nats: the n-gram model likes short texts.
 
         Returns:
@@ -260,10 +260,11 @@ class Transcriber(Task):
             NotFittedError: Before `fit`.
             DataError: A recording or an argument cannot be used.
         """
+        weight = self._search_weight("transcribe", beam_size, ngram_weight, bonus)
         log_probs = self._log_probs(audio, sample_rate)
-        if check_search(beam_size, ngram_weight, bonus):
+        if weight is None:
             return [self._tokens.decode(best_path(p)) for p in log_probs]
-        found = [self._search(p, beam_size, ngram_weight, bonus).best()[0] for p in log_probs]
+        found = [self._search(p, beam_size, weight, bonus).best()[0] for p in log_probs]
         return [self._tokens.decode(labels) for labels, _ in found]
 
     def n_best(
@@ -273,7 +274,7 @@ class Transcriber(Task):
         *,
         sample_rate: int | None = None,
         beam_size: int = 10,
-        ngram_weight: float = 0.5,
+        ngram_weight: float | None = None,
         bonus: float = 0.0,
     ) -> list[list[tuple[str, float]]]:
         """Return the n best texts of each recording with their log scores, best first.
@@ -281,14 +282,17 @@ class Transcriber(Task):
         The score is the log probability of the text by the network, plus what the n-gram model
         and the bonus give; arguments as for `predict`. There may be fewer than n.
         """
+        weight = self._search_weight("transcribe", beam_size, ngram_weight, bonus)
+        if weight is None or check_whole("n", n, 1, beam_size):
+            raise DataError(
+                f"n_best: expected a beam_size of 2 or more and n from 1 to beam_size={beam_size}, "
+                f"got {n!r}."
+            )
         log_probs = self._log_probs(audio, sample_rate)
-        check_search(beam_size, ngram_weight, bonus)
-        if not 1 <= n <= beam_size:
-            raise DataError(f"n_best: expected n from 1 to beam_size={beam_size}, got {n!r}.")
         return [
             [
                 (self._tokens.decode(labels), score)
-                for labels, score in self._search(p, beam_size, ngram_weight, bonus).best(n)
+                for labels, score in self._search(p, beam_size, weight, bonus).best(n)
             ]
             for p in log_probs
         ]
@@ -328,7 +332,7 @@ class Transcriber(Task):
         return {**error_rates(found, texts), "exact": float(exact), "silent": silent}
 
     def stream(
-        self, *, beam_size: int = 1, ngram_weight: float = 0.5, bonus: float = 0.0
+        self, *, beam_size: int = 1, ngram_weight: float | None = None, bonus: float = 0.0
     ) -> TranscriptStream:
         """Return a transcript that grows while samples come in; see `TranscriptStream`.
 
@@ -338,14 +342,13 @@ class Transcriber(Task):
             NotFittedError: Before `fit`.
             DataError: The model is bidirectional, or normalises by the whole recording.
         """
-        self._check_fitted("stream")
+        weight = self._search_weight("stream", beam_size, ngram_weight, bonus)
         if self.bidirectional or self.normalize == "utterance":
             needed = "bidirectional=False" if self.bidirectional else "normalize='global'"
             raise DataError(
                 f"Transcriber.stream: this model needs the whole recording; fit one with {needed}."
             )
-        greedy = check_search(beam_size, ngram_weight, bonus)
-        beam = None if greedy else self._beam(beam_size, ngram_weight, bonus)
+        beam = None if weight is None else self._beam(beam_size, weight, bonus)
         mel = self._mel(self.sample_rate_)
         return TranscriptStream(self.model_, mel, self._scaler, self._tokens, beam)
 
@@ -422,7 +425,6 @@ class Transcriber(Task):
             )
 
     def _log_probs(self, audio: Sequence[Any], sample_rate: int | None) -> list[Array]:
-        self._check_fitted("transcribe")
         audio = check_list(audio)
         given = self.sample_rate_ if sample_rate is None else sample_rate
         sounds = self._features(audio, given, self._mel(self.sample_rate_), (1.0,), "audio")
@@ -430,13 +432,18 @@ class Transcriber(Task):
         steps = self._shape(len(self._tokens)).steps
         return label_log_probs(self.model_, [one[0] for one in sounds], steps)
 
-    def _beam(self, beam_size: int, ngram_weight: float, bonus: float) -> PrefixBeam:
-        return PrefixBeam(beam_size, self._ngram, weight=ngram_weight, bonus=bonus)
+    def _search_weight(
+        self, action: str, beam_size: int, ngram_weight: float | None, bonus: float
+    ) -> float | None:
+        """Check that there is a model and what it is asked; as `check_search`."""
+        self._check_fitted(action)
+        return check_search(beam_size, ngram_weight, bonus, ngram=self.ngram > 0)
 
-    def _search(
-        self, log_probs: Array, beam_size: int, ngram_weight: float, bonus: float
-    ) -> PrefixBeam:
-        beam = self._beam(beam_size, ngram_weight, bonus)
+    def _beam(self, beam_size: int, weight: float, bonus: float) -> PrefixBeam:
+        return PrefixBeam(beam_size, self._ngram, weight=weight, bonus=bonus)
+
+    def _search(self, log_probs: Array, beam_size: int, weight: float, bonus: float) -> PrefixBeam:
+        beam = self._beam(beam_size, weight, bonus)
         beam.push(log_probs)
         return beam
 

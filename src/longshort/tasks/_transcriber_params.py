@@ -21,6 +21,7 @@ from longshort.tasks._base import (
 from longshort.tasks._transcriber_net import REDUCTIONS
 
 NORMALIZE = ("global", "utterance")
+NGRAM_WEIGHT = 0.5  # a guess, not measured
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -70,12 +71,30 @@ def check_params(params: dict[str, Any]) -> None:
             raise DataError(f"Transcriber: alphabet: {error}") from None
 
 
-def check_search(beam_size: Any, ngram_weight: Any, bonus: Any) -> bool:
-    """Return whether the best path will do, after a look at the arguments of a search."""
+def check_search(beam_size: Any, ngram_weight: Any, bonus: Any, *, ngram: bool) -> float | None:
+    """Return the weight of the n-gram model in a search with a beam, or None for the best path.
+
+    Args:
+        beam_size: 1 for the best path.
+        ngram_weight: None: 0.5 where there is an n-gram model.
+        bonus: For each label.
+        ngram: Whether there is an n-gram model.
+
+    Raises:
+        DataError: A value is out of range, or would have no effect.
+    """
     faults = check_whole("beam_size", beam_size, 1, 100_000)
     for name, value in (("ngram_weight", ngram_weight), ("bonus", bonus)):
+        if name == "ngram_weight" and value is None:
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
             faults.append(f"{name} must be a finite number, got {value!r}")
+    if not faults and ngram_weight is not None and not ngram:
+        faults.append("ngram_weight: the model has no n-gram model; fit it with ngram=3, say")
+    if not faults and beam_size == 1 and (ngram_weight is not None or bonus):
+        faults.append("ngram_weight and bonus are for a search; use a beam_size of 2 or more")
     if faults:
         raise DataError(f"Transcriber: {'; '.join(faults)}.")
-    return bool(beam_size == 1)
+    if beam_size == 1:
+        return None
+    return NGRAM_WEIGHT if ngram_weight is None else float(ngram_weight)
