@@ -11,11 +11,12 @@ import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._corpus import Corpus, check_known, encode_corpus, leading, split_at
-from longshort.data._vocabulary import BEGIN, END, PADDING, UNKNOWN, Vocabulary
+from longshort.data._vocabulary import UNKNOWN, Vocabulary
 from longshort.tasks._base import Task
 from longshort.tasks._bigrams import Bigrams
+from longshort.tasks._language_generation import continued, encode_prompt
 from longshort.tasks._language_params import check_params
-from longshort.tasks._language_sampling import TextStream, check_sampling, choose
+from longshort.tasks._language_sampling import check_sampling, choose
 from longshort.tasks._training import Progress
 
 if TYPE_CHECKING:
@@ -387,72 +388,15 @@ class LanguageModel(Task):
         """
         self._check_fitted("generate")
         stops = check_sampling(max_tokens, temperature, top_k, top_p, seed, stop)
-        ids = self._prompt(prompt)
-        return self._stream(ids, max_tokens, temperature, top_k, top_p, seed, stops)
-
-    def _stream(
-        self,
-        ids: np.ndarray,
-        max_tokens: int,
-        temperature: float,
-        top_k: int | None,
-        top_p: float | None,
-        seed: int,
-        stops: list[str],
-    ) -> Iterator[str]:
-        from longshort.tasks._language_steps import stepper
-
+        ids = encode_prompt(prompt, self.vocabulary_, several=self._several)
         rng = np.random.default_rng(seed)
-        states, done = self._scorer.states_within(ids[:-1])
-        advance = stepper(self._net, states)
-        for token in ids[done:-1].tolist():
-            advance(token)
-        token = int(ids[-1])
-        text = TextStream(self._decode, ids[1:].tolist(), stops)
-        never = [PADDING, UNKNOWN, BEGIN]
-        if not self._several and self.unit == "char":
-            never.append(END)
-        for _ in range(max_tokens):
-            logits = advance(token)
-            logits[never] = -np.inf
-            token = choose(logits, temperature, top_k, top_p, rng)
-            if token == END and self._several:
-                break
-            if piece := text.add(token):
-                yield piece
-            if text.ended:
-                return
-        if piece := text.finish():
-            yield piece
 
-    def _prompt(self, prompt: Any) -> np.ndarray:
-        import warnings
+        def draw(logits: np.ndarray) -> int:
+            return choose(logits, temperature, top_k, top_p, rng)
 
-        if not isinstance(prompt, str):
-            raise DataError(f"prompt: expected a str, got a {type(prompt).__name__}.")
-        if not prompt:
-            return np.array([END])
-        corpus = encode_corpus(prompt, self.vocabulary_, "prompt", several=self._several)
-        if share := check_known(corpus, prompt, "prompt"):
-            unknown = round(share * int((corpus.ids != END).sum()))
-            warnings.warn(
-                f"{unknown} tokens of the prompt did not occur in training and are read as "
-                "unknown.",
-                stacklevel=4,
-            )
-        return corpus.ids[:-1] if self._several else corpus.ids  # without END
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        """Return the text of tokens; END, where it is drawn, is the end of a line."""
-        if END not in ids:
-            return self.vocabulary_.decode(ids)
-        lines: list[list[int]] = [[]]
-        for token in ids:
-            if token == END:
-                lines.append([])
-            else:
-                lines[-1].append(token)
-        return "\n".join(self.vocabulary_.decode(line) for line in lines)
+        return continued(
+            self._scorer, self.vocabulary_, ids, draw, max_tokens, stops, several=self._several
+        )
 
     def _encode(self, texts: Any, name: str) -> Corpus:
         corpus = encode_corpus(texts, self.vocabulary_, name, several=self._several)
