@@ -28,7 +28,7 @@ MAX_FIT_WINDOWS = 20_000  # for one fit while choosing: 0.2 s at 336 steps
 MAX_SCORE_WINDOWS = 2_000
 MAX_INPUT_SIZE = 720
 LEAST_SEASONS = 7  # of a window that is shorter than h
-RIDGES = (1e-3, 1e-2, 1e-1)
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 SLACK = 0.05  # of the score, to look back longer where the network has the data to use it
 
 
