@@ -156,7 +156,7 @@ def said(epoch: int, epochs: int, loss: float) -> None:
 
 
 # Thirty recordings are too few to hold some out: the number of epochs is fixed.
-YESNO: dict[str, Any] = {"reduction": 4, "epochs": 40, "validation_split": 0}
+YESNO: dict[str, Any] = {"reduction": 4, "epochs": 30, "validation_split": 0}
 DIGITS: dict[str, Any] = {"epochs": 30}
 # What is held out by chance has known speakers and says nothing about unseen ones.
 SPEAKERS: dict[str, Any] = {"epochs": 30, "validation_split": 0}
