@@ -6,7 +6,7 @@ import pytest
 from longshort._errors import DataError
 from longshort.data._audio import check_samples, read_audio, resample
 from longshort.data._mel import FLOOR, LogMel, LogMelStream
-from longshort.data._spec_augment import spec_augment
+from longshort.data._spec_augment import augmented, spec_augment, warp
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -173,3 +173,21 @@ def test_masks_hide_stripes_and_nothing_else():
         hidden += gone
     assert hidden.min() > 0  # everything is hidden now and then
     assert (spec_augment(x[:3], rng) != 0).any(axis=1).all()  # never all of a short sound
+
+
+def test_a_warp_moves_frequencies_and_time():
+    rng = np.random.default_rng(0)
+    x = np.zeros((100, 40), np.float32)
+    x[:, 20], x[50:, 5] = 1.0, 1.0
+    np.testing.assert_array_equal(warp(x, rng, tempo=0, tract=0), x)
+    counts, tops = [], []
+    for _ in range(200):
+        y = warp(x, rng)
+        counts.append(len(y))
+        tops.append(int(y[0].argmax()))
+        began = float((y[:, 3:8].max(axis=1) > 0.2).argmax()) / len(y)
+        assert began == pytest.approx(0.5, abs=0.02)
+    assert min(counts) in (83, 84) and 122 <= max(counts) <= 125
+    assert min(tops) == 18 and max(tops) == 22
+    assert {len(augmented(x, 98, 101, rng)) for _ in range(50)} == {98, 99, 100, 101}
+    assert warp(x[:1], rng).shape == (1, 40)

@@ -82,6 +82,14 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "gone.wav").write_text("no sound")
     rows.to_csv(tmp_path / "rows.csv", index=False)
     assert "gone.wav: cannot be read as sound" in refused(*train)
+    assert f"rows.csv, line 3: {tmp_path / 'gone.wav'}: cannot" in refused(*train)
+    assert "rows.csv, line 3: " in refused("predict", model, tmp_path / "rows.csv")
+    (tmp_path / "gone.wav").write_bytes((clips / "02.wav").read_bytes())
+    held = pd.DataFrame({"path": ["gone.wav"], "text": ["loud"]})
+    held.to_csv(tmp_path / "held.csv", index=False)
+    options = ("--validation", tmp_path / "held.csv", "--unit", "word")
+    message = refused("train", "transcribe", folder / "clips.tsv", *train[3:], *options)
+    assert "held.csv, line 2: " in message and "holds the words 'loud'" in message
     assert "unit must be one of" in refused(
         *train[:2], folder / "clips.tsv", *train[3:], "--unit", "x"
     )

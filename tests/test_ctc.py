@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longshort.layers import CTCLoss
-from longshort.tasks._ctc_decoding import PrefixBeam, best_path, collapsed
+from longshort.tasks._ctc_decoding import PrefixBeam, best_path, collapsed, ctc_losses
 from longshort.tasks._error_rates import edit_distance, error_rates
 
 
@@ -90,6 +90,9 @@ def test_loss_and_gradient_by_enumeration():
 
     found = np.asarray(loss(packed, logits))
     np.testing.assert_allclose(found, wanted(logits.astype(np.float64)), rtol=1e-5)
+    exact = logits - np.log(np.exp(logits.astype(np.float64)).sum(axis=-1, keepdims=True))
+    parts = [row[:n] for row, n in zip(exact, frames, strict=True)]
+    np.testing.assert_allclose(ctc_losses(parts, targets), wanted(exact), rtol=1e-9)
     noise = logits.copy()
     for row, n in zip(noise, frames, strict=True):
         row[n:] = rng.normal(0, 9, row[n:].shape)  # what lies behind the end does not count

@@ -7,6 +7,7 @@ import pkgutil
 import re
 import shlex
 import tomllib
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -151,3 +152,17 @@ def test_tagging_page(tmp_path, monkeypatch):
     commands = list(run_blocks("tagging.md", {}))
     assert commands == ["train", "evaluate", "predict"]
     assert (tmp_path / "tagged.txt").read_text().startswith("Maria\t")
+
+
+@pytest.mark.slow
+def test_speech_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands."""
+    pytest.importorskip("soundfile")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    with warnings.catch_warnings():
+        # The command trains for two epochs only.
+        warnings.filterwarnings("ignore", "Transcriber. the network says nothing")
+        commands = run_blocks("speech.md", names)
+    assert commands == ["train", "evaluate", "predict", "stream"]
+    assert names["scores"]["wer"] < 0.2 and names["found"][0] == names["transcript"].text

@@ -108,6 +108,14 @@ def test_a_stream_ends_with_the_text_of_the_whole(forward, size):
     assert beam.end() == forward.predict(NEW[:1], beam_size=4, ngram_weight=0.2)[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("layers", "ways"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_any_seed_and_depth_leaves_silence(layers, ways, seed):
+    task = small(num_layers=layers, bidirectional=ways == 2, seed=seed, epochs=16)
+    assert task.fit(AUDIO, TEXTS).evaluate(NEW, SAID)["wer"] < 0.1
+
+
 def test_a_network_that_says_nothing_is_told_of(forward, monkeypatch):
     module = "longshort.tasks._transcriber.label_log_probs"
     blanks = np.log(np.full((5, 4), [0.7, 0.1, 0.1, 0.1]))

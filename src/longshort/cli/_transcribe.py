@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -66,7 +68,7 @@ def train_transcribe(
         int | None, typer.Option(help="Frames of 10 ms to a step: 1, 2, 4 or 8.")
     ] = None,
     augment: Annotated[
-        bool, typer.Option(help="Hide stripes of time and frequency, change the speed.")
+        bool, typer.Option(help="Change tempo and frequencies, hide stripes of both.")
     ] = True,
     ngram: Annotated[
         int | None, typer.Option(help="Order of a model of labels for the search.", min=0)
@@ -104,11 +106,15 @@ def train_transcribe(
         augment=augment,
         **{name: value for name, value in given.items() if value is not None},
     )
-    paths, texts = read(str(data), path_col, text_col)
+    clips = read(str(data), path_col, text_col)
     held = None if validation is None else read(str(validation), path_col, text_col)
     start = time.monotonic()
-    with common.progress_bar("training", loss_name="error") as progress:
-        task.fit(paths, texts, validation_data=held, progress=progress)
+    with (
+        naming_lines(clips, *([held] if held else [])),
+        common.progress_bar("training", loss_name="error") as progress,
+    ):
+        pair = None if held is None else (held.paths, held.texts)
+        task.fit(clips.paths, clips.texts, validation_data=pair, progress=progress)
     seconds = time.monotonic() - start
     task.save(model)
     error = min(task.history_)
@@ -120,54 +126,72 @@ def train_transcribe(
         typer.echo(f"{task!r}: {kind} {error:.4f} after {seconds:.0f} s. Written: {model}")
 
 
-def read(data: str, path_col: str, text_col: str) -> tuple[list[str], list[str]]:
-    """Return paths and texts of a table; a path that is no file is refused with its line."""
+@dataclass(frozen=True)
+class Clips:
+    """A table of recordings: its file, and of each row the path, the text, and the line."""
+
+    data: str
+    paths: list[str]
+    texts: list[str]
+    lines: list[int]
+
+
+@contextmanager
+def naming_lines(*tables: Clips) -> Iterator[None]:
+    """Put the table and the line before an error that begins with a recording of theirs."""
+    try:
+        yield
+    except DataError as error:
+        for clips in tables:
+            for path, line in zip(clips.paths, clips.lines, strict=False):  # a folder has none
+                if str(error).startswith(f"{path}: "):
+                    raise DataError(f"{clips.data}, line {line}: {error}") from None
+        raise
+
+
+def read(data: str, path_col: str, text_col: str | None) -> Clips:
+    """Return a table's rows; a path that is no file is refused with its line."""
     from longshort.data._text_files import read_texts
 
     if path_col == text_col:
         raise DataError(f"{data}: paths and texts must be two columns, got {path_col} for both.")
     found = read_texts(data, path_col, text_col)
-    assert found.labels is not None
-    return _files(data, found.texts, found.lines), [str(text) for text in found.labels]
-
-
-def _files(data: str, names: list[str], lines: list[int]) -> list[str]:
-    folder = Path(data).parent
-    paths = [folder / name for name in names]
-    for path, line in zip(paths, lines, strict=True):
+    paths = [Path(data).parent / name for name in found.texts]
+    for path, line in zip(paths, found.lines, strict=True):
         if not path.is_file():
             raise DataError(f"{data}, line {line}: there is no recording {path}.")
-    return [str(path) for path in paths]
+    texts = [str(text) for text in found.labels or ()]
+    return Clips(data, [str(path) for path in paths], texts, found.lines)
 
 
-def sounds(data: str, path_col: str) -> list[str]:
+def sounds(data: str, path_col: str) -> Clips:
     """Return the recordings that DATA is or names: a sound file, a folder of them, a table."""
-    from longshort.data._text_files import read_texts
-
     path = Path(data)
     if path.suffix.lower() in SOUNDS:
-        return [data]
+        return Clips(data, [data], [], [])
     if path.is_dir():
         found = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in SOUNDS)
         if not found:
             raise DataError(f"{data}: has no sound files ({', '.join(SOUNDS)}).")
-        return found
-    table = read_texts(data, path_col, None)
-    return _files(data, table.texts, table.lines)
+        return Clips(data, found, [], [])
+    return read(data, path_col, None)
 
 
 def predict(task: Any, data: str, options: AudioOptions) -> pd.DataFrame:
     """Return a row a recording: its path and its text."""
     import pandas as pd
 
-    paths = sounds(data, options.path_col)
-    return pd.DataFrame({"path": paths, "text": task.predict(paths, **options.search())})
+    clips = sounds(data, options.path_col)
+    with naming_lines(clips):
+        texts = task.predict(clips.paths, **options.search())
+    return pd.DataFrame({"path": clips.paths, "text": texts})
 
 
 def evaluate(task: Any, data: str, options: AudioOptions, text_col: str) -> dict[str, float]:
     """Return the scores of a table of recordings and texts."""
-    paths, texts = read(data, options.path_col, text_col)
-    scores: dict[str, float] = task.evaluate(paths, texts, **options.search())
+    clips = read(data, options.path_col, text_col)
+    with naming_lines(clips):
+        scores: dict[str, float] = task.evaluate(clips.paths, clips.texts, **options.search())
     return scores
 
 

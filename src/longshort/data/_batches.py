@@ -65,7 +65,7 @@ def padded_length(length: int, longest: int) -> int:
 
 
 def shuffled_batches(
-    lengths: Sequence[int], size: int, rng: np.random.Generator
+    lengths: Sequence[int], size: int, rng: np.random.Generator, longest: int | None = None
 ) -> tuple[Batch, ...]:
     """Deal sequences into batches for one epoch of training.
 
@@ -77,6 +77,7 @@ def shuffled_batches(
         lengths: Steps of each of the n sequences.
         size: Rows of each batch.
         rng: Shuffles.
+        longest: Top of the ladder, where lengths change from epoch to epoch; None: the longest.
 
     Returns:
         n / size batches, rounded up; as many different shapes as the ladder has rungs, at most.
@@ -86,7 +87,7 @@ def shuffled_batches(
         >>> sorted((batch.length, sorted(batch.rows.tolist())) for batch in batches)
         [(8, [2, 4]), (21, [0, 3]), (21, [1])]
     """
-    longest = max(lengths)
+    longest = max(lengths) if longest is None else longest
     rungs = np.array([padded_length(n, longest) for n in lengths])
     order = rng.permutation(len(rungs))
     order = order[np.argsort(rungs[order], kind="stable")]

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshort._errors import DataError
-from longshort.data._audio import check_rate, resample
+from longshort.data._audio import check_rate
 from longshort.data._mel import LogMel
 from longshort.data._sequences import Standardizer
-from longshort.data._spec_augment import spec_augment
+from longshort.data._spec_augment import augmented
 from longshort.layers._ctc import frames_needed
 from longshort.tasks._alphabet import Alphabet
 from longshort.tasks._base import Task, check_whole
@@ -28,7 +28,6 @@ from longshort.tasks._transcriber_training import Utterances, label_log_probs, t
 from longshort.tasks._transcript_stream import TranscriptStream
 
 Array = NDArray[np.floating]
-SPEEDS = (0.9, 1.0, 1.1)  # of Ko et al. (2015), "Audio augmentation for speech recognition"
 MANY_BLANKS = 0.9  # of the recordings that say something, to warn
 
 
@@ -59,8 +58,9 @@ class Transcriber(Task):
             `"utterance"`: each recording by its own, which removes the sound of a room or a
             microphone but needs all of it.
         dropout: Share of inputs of each LSTM and of the last layer dropped in training.
-        augment: Whether to train with stripes of time and frequency hidden (SpecAugment) and at
-            0.9 and 1.1 times the speed.
+        augment: Whether to train on other versions of the recordings, drawn anew each epoch:
+            spoken faster or slower by up to a fifth, frequencies higher or lower by up to a tenth
+            as if by another speaker, stripes of time and frequency hidden (SpecAugment).
         ngram: Order of a model of labels, counted on the training texts, that the beam search
             may use (`ngram_weight`); 0: none.
         learning_rate: Of Adam; it falls to 0 along a cosine over `epochs`.
@@ -156,7 +156,7 @@ class Transcriber(Task):
         """Train on recordings and what is said in them.
 
         The features of all recordings are kept in memory: about 60 MB for an hour at 40 bands,
-        three times that with `augment`. Ctrl-C keeps the best weights so far and warns; before the
+        twice that with `augment`. Ctrl-C keeps the best weights so far and warns; before the
         end of the first epoch it is raised.
 
         Args:
@@ -186,35 +186,32 @@ class Transcriber(Task):
             if self.alphabet is None
             else Alphabet(self.alphabet, self.unit)
         )
-        speeds = SPEEDS if self.augment else (1.0,)
-        sounds = self._features(audio, sample_rate, mel, speeds, "audio")
+        sounds = self._features(audio, sample_rate, mel, "audio")
         labels = self._labels(audio, texts, sounds, tokens, "audio")
         if validation_data is not None:
             held_audio, held_texts = check_pairs(*validation_data, "validation audio", "its texts")
-            held_sounds = self._features(held_audio, sample_rate, mel, (1.0,), "validation audio")
+            held_sounds = self._features(held_audio, sample_rate, mel, "validation audio")
             held_labels = self._labels(
                 held_audio, held_texts, held_sounds, tokens, "validation audio"
             )
         else:
             part = random_part(len(audio), self.validation_split, self.seed)
-            held_sounds = [sounds[i][:1] for i in np.flatnonzero(part)]
+            held_sounds = [sounds[i] for i in np.flatnonzero(part)]
             held_labels = [labels[i] for i in np.flatnonzero(part)]
             sounds = [sounds[i] for i in np.flatnonzero(~part)]
             labels = [labels[i] for i in np.flatnonzero(~part)]
             if not any(labels):
                 raise DataError("texts: those left for training are all empty; give more.")
-        scaler = Standardizer.fit([one[0] for one in sounds])
-        self._scale(scaler, sounds)
-        self._scale(scaler, held_sounds)
-
+        scaler = Standardizer.fit(sounds)
+        training = Utterances(scaler.transform(sounds), labels)
+        held = Utterances(scaler.transform(held_sounds) if held_labels else [], held_labels)
         shape = self._shape(len(tokens))
-        held = Utterances(held_sounds, held_labels)
         weights, history = train_transcriber(
             build_transcriber(shape, self.seed),
-            Utterances(sounds, labels),
+            training,
             held,
-            shape.steps,
-            spec_augment if self.augment else (lambda x, _rng: x),
+            self.reduction,
+            augmented if self.augment else None,
             learning_rate=self.learning_rate,
             epochs=self.epochs,
             batch_size=self.batch_size or min(16, max(1, len(sounds) // 8)),
@@ -230,7 +227,7 @@ class Transcriber(Task):
         self._tokens, self._scaler = tokens, scaler
         self._ngram = NGram(self.ngram, len(tokens)).fit(labels) if self.ngram else None
         self.model_ = model
-        self._warn_of_blanks(held if len(held) else Utterances(sounds, labels))
+        self._warn_of_blanks(held if len(held) else training)
         return self
 
     def predict(
@@ -357,64 +354,48 @@ class Transcriber(Task):
     def _mel(self, rate: int) -> LogMel:
         return LogMel(rate, self.num_mels, self.window, self.hop)
 
-    def _features(
-        self,
-        audio: list[Any],
-        given: int | None,
-        mel: LogMel,
-        speeds: Sequence[float],
-        name: str,
-    ) -> list[list[Array]]:
-        """Return the features of each recording, once for each speed, as it is first."""
+    def _features(self, audio: list[Any], given: int | None, mel: LogMel, name: str) -> list[Array]:
         found = []
-        for samples, rate in recordings(audio, given, mel.rate, convert=self.resample, name=name):
-            ways = [mel(samples)]
-            # A recording that is played faster is one with fewer samples.
-            ways += [mel(resample(samples, round(rate * s), rate)) for s in speeds if s != 1.0]
+        for samples, _ in recordings(audio, given, mel.rate, convert=self.resample, name=name):
+            x = mel(samples)
             if self.normalize == "utterance":
-                ways = [(x - x.mean(axis=0)) / (x.std(axis=0) + 0.1) for x in ways]
-            found.append(ways)
+                x = (x - x.mean(axis=0)) / (x.std(axis=0) + 0.1)
+            found.append(x)
         return found
-
-    @staticmethod
-    def _scale(scaler: Standardizer, sounds: list[list[Array]]) -> None:
-        for ways in sounds:
-            ways[:] = scaler.transform(ways)
 
     def _labels(
         self,
         audio: list[Any],
         texts: list[str],
-        sounds: list[list[Array]],
+        sounds: list[Array],
         tokens: Alphabet,
         name: str,
     ) -> list[tuple[int, ...]]:
-        """Return the labels of each text; drop the speeds at which they do not fit."""
+        """Return the labels of each text, or refuse one that its recording has no room for."""
         steps = self._shape(len(tokens)).steps
         found = []
-        for i, (text, ways) in enumerate(zip(texts, sounds, strict=True)):
+        for i, (text, x) in enumerate(zip(texts, sounds, strict=True)):
             called = name_of(audio[i], i, name)
             try:
                 labels = tokens.encode(text)
             except DataError as error:
                 raise DataError(f"{called}: its text {text!r} {error}") from None
             needed = frames_needed(labels)
-            if needed > steps(len(ways[0])):
+            if needed > steps(len(x)):
                 raise DataError(
                     f"{called}: its text {text!r} needs {needed} steps, one a label and one "
-                    f"between equal ones, but the recording has {steps(len(ways[0]))} of "
+                    f"between equal ones, but the recording has {steps(len(x))} of "
                     f"{1000 * self.hop * self.reduction:g} ms; make reduction or hop smaller, or "
                     "leave it out."
                 )
-            ways[:] = [x for x in ways if needed <= steps(len(x))]
             found.append(labels)
         return found
 
     def _warn_of_blanks(self, part: Utterances) -> None:
-        sounds = [one[0] for one, labels in zip(part.features, part.labels, strict=True) if labels]
+        sounds = [x for x, labels in zip(part.features, part.labels, strict=True) if labels]
         if not sounds:
             return
-        paths = label_log_probs(self.model_, sounds, self._shape(len(self._tokens)).steps)
+        paths = label_log_probs(self.model_, sounds, self.reduction)
         silent = float(np.mean([(p.argmax(axis=1) == BLANK).all() for p in paths]))
         if silent > MANY_BLANKS:
             warnings.warn(
@@ -427,10 +408,8 @@ class Transcriber(Task):
     def _log_probs(self, audio: Sequence[Any], sample_rate: int | None) -> list[Array]:
         audio = check_list(audio)
         given = self.sample_rate_ if sample_rate is None else sample_rate
-        sounds = self._features(audio, given, self._mel(self.sample_rate_), (1.0,), "audio")
-        self._scale(self._scaler, sounds)
-        steps = self._shape(len(self._tokens)).steps
-        return label_log_probs(self.model_, [one[0] for one in sounds], steps)
+        sounds = self._features(audio, given, self._mel(self.sample_rate_), "audio")
+        return label_log_probs(self.model_, self._scaler.transform(sounds), self.reduction)
 
     def _search_weight(
         self, action: str, beam_size: int, ngram_weight: float | None, bonus: float

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from longshort.data._batches import Batch, fixed_batches, shuffled_batches
 from longshort.data._sequences import pad_sequences
 from longshort.layers import CTCLoss
-from longshort.tasks._ctc_decoding import best_path
+from longshort.layers._ctc import frames_needed
+from longshort.tasks._ctc_decoding import BLANK, best_path, ctc_losses
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._error_rates import edit_distance
 from longshort.tasks._scores import log_softmax
@@ -20,7 +21,8 @@ from longshort.tasks._training import Progress
 
 Array = NDArray[np.floating]
 Labels = tuple[int, ...]
-Augment = Callable[[Array, np.random.Generator], Array]
+# From features, the least and the most frames of the result, and what draws, to other features.
+Augment = Callable[[Array, int, int, np.random.Generator], Array]
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,11 @@ class Utterances:
     """Recordings to learn from or to be scored on.
 
     Attributes:
-        features: For each recording its normalised features (T, D), once for each speed; the
-            first is the recording as it is.
+        features: For each recording its normalised features (T, D).
         labels: What is said, 1 to K.
     """
 
-    features: list[list[Array]]
+    features: list[Array]
     labels: list[Labels]
 
     def __len__(self) -> int:
@@ -44,8 +45,8 @@ def train_transcriber(
     model: Any,
     training: Utterances,
     held: Utterances,
-    steps: Callable[[int], int],
-    augment: Augment,
+    reduction: int,
+    augment: Augment | None,
     *,
     learning_rate: float,
     epochs: int,
@@ -63,13 +64,13 @@ def train_transcriber(
         model: As from `build_transcriber`.
         training: To train on.
         held: To stop on; may be empty.
-        steps: Steps of the network for a number of frames.
-        augment: Changes features in training.
+        reduction: Frames of one step of the network.
+        augment: Changes features in training; None: nothing does.
         learning_rate: Of Adam, falling to 0 along a cosine.
         epochs: At most.
         batch_size: Recordings a step.
         patience: Epochs without a better score before the end.
-        rng: Shuffles, chooses speeds, augments.
+        rng: Shuffles and augments.
         progress: Called with epoch, epochs and the score.
 
     Returns:
@@ -78,6 +79,8 @@ def train_transcriber(
     """
     import keras
 
+    last = model.get_layer("logits")
+    last.bias.assign(prior_logits(training, reduction, last.units - 1))
     batch_size = min(batch_size, len(training))
     batches = -(-len(training) // batch_size)
     model.compile(
@@ -89,24 +92,26 @@ def train_transcriber(
     )
     width = max(map(len, training.labels))
 
+    longest = max(map(len, training.features))
+    least = [reduction * frames_needed(labels) for labels in training.labels]
+
     def train_steps() -> Iterator[float]:
-        features = [
-            one[int(rng.integers(len(one)))] if len(one) > 1 else one[0]
-            for one in training.features
-        ]
-        for batch in shuffled_batches([len(x) for x in features], batch_size, rng):
-            changed = [augment(features[i], rng) for i in batch.rows]
+        features = training.features
+        if augment is not None:
+            pairs = zip(features, least, strict=True)
+            features = [augment(x, fewest, longest, rng) for x, fewest in pairs]
+        for batch in shuffled_batches([len(x) for x in features], batch_size, rng, longest):
             labels = [training.labels[i] for i in batch.rows]
-            counts = [steps(len(x)) for x in changed]
+            counts = [-(-len(features[i]) // reduction) for i in batch.rows]
             # Rows of padding say nothing in one step and do not count.
             extra = batch.size - len(labels)
             targets = CTCLoss.pack(labels + [()] * extra, counts + [1] * extra, width)
-            x = pad_sequences(changed, batch.length, size=batch.size)
-            yield float(model.train_on_batch(x, targets, batch.weights))
+            yield float(model.train_on_batch(_pad(features, batch), targets, batch.weights))
 
     def validate() -> float:
-        log_probs = label_log_probs(model, [one[0] for one in held.features], steps)
-        return label_errors(log_probs, held.labels) + 1e-3 * ctc_loss(log_probs, held.labels)
+        log_probs = label_log_probs(model, held.features, reduction)
+        loss = float(ctc_losses(log_probs, held.labels).mean())
+        return label_errors(log_probs, held.labels) + 1e-3 * loss
 
     return run_epochs(
         model,
@@ -118,16 +123,33 @@ def train_transcriber(
     )
 
 
-def label_log_probs(
-    model: Any, features: Sequence[Array], steps: Callable[[int], int]
-) -> list[Array]:
+def prior_logits(training: Utterances, reduction: int, num_labels: int) -> Array:
+    """Return the logits (K + 1,) at which each label is said in one step, and all else is blank.
+
+    A network that starts with even odds says labels all the time, learns to say as many as there
+    mostly are, whatever it hears, and may stay there; one that starts nearly silent has to say
+    them somewhere, and soon says them where there is a sound. (A bias of this kind is usual where
+    classes are rare: Lin et al. 2017, "Focal loss for dense object detection".)
+
+    >>> eight = Utterances([np.zeros((80, 20))], [(1, 2, 2, 1, 1, 2, 1, 2)])
+    >>> prior_logits(eight, reduction=2, num_labels=2).round(2).tolist()  # odds of 8 to 1
+    [2.08, 0.0, 0.0]
+    """
+    said = sum(map(len, training.labels))
+    silent = max(1, sum(-(-len(x) // reduction) for x in training.features) - said)
+    logits = np.zeros(num_labels + 1, np.float32)
+    logits[BLANK] = np.log(silent * num_labels / said)
+    return logits
+
+
+def label_log_probs(model: Any, features: Sequence[Array], reduction: int) -> list[Array]:
     """Return for each recording its log probabilities (T', K + 1), whoever else is in the list."""
     found: list[Array] = [np.zeros((0, 0))] * len(features)
     lengths = [len(x) for x in features]
     for batch in fixed_batches(lengths, max(lengths)):
         logits = np.asarray(model.predict_on_batch(_pad(features, batch)))
         for row, i in zip(logits, batch.rows, strict=False):
-            found[i] = log_softmax(row[: steps(lengths[i])])
+            found[i] = log_softmax(row[: -(-lengths[i] // reduction)])
     return found
 
 
@@ -137,24 +159,6 @@ def label_errors(log_probs: Sequence[Array], labels: Sequence[Labels]) -> float:
         edit_distance(best_path(p), wanted) for p, wanted in zip(log_probs, labels, strict=True)
     )
     return edits / max(1, sum(map(len, labels)))
-
-
-def ctc_loss(log_probs: Sequence[Array], labels: Sequence[Labels]) -> float:
-    """Return the mean CTC loss, in nats."""
-    from keras import ops
-
-    losses = []
-    lengths = [len(p) for p in log_probs]
-    width = max(1, *map(len, labels))
-    for batch in fixed_batches(lengths, max(lengths)):
-        parts = [log_probs[i] for i in batch.rows]
-        extra = batch.size - len(parts)
-        rows = [labels[i] for i in batch.rows]
-        targets = CTCLoss.pack(rows + [()] * extra, [len(p) for p in parts] + [1] * extra, width)
-        logits, _ = pad_sequences(parts, batch.length, size=batch.size)
-        values = ops.convert_to_numpy(CTCLoss(reduction="none")(targets, logits))
-        losses.append(values[: len(parts)])
-    return float(np.concatenate(losses).mean())
 
 
 def _pad(features: Sequence[Array], batch: Batch) -> tuple[np.ndarray, np.ndarray]:
