@@ -11,7 +11,6 @@ from longshort._errors import DataError
 from longshort.data._batches import fixed_batches
 from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
-from longshort.data._word_vectors import read_word_vectors
 from longshort.tasks._base import Task
 from longshort.tasks._classifier_training import held_out, logits, train
 from longshort.tasks._labels import (
@@ -34,7 +33,8 @@ from longshort.tasks._scores import (
 from longshort.tasks._text_classifier_params import check_params, class_weights
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
-from longshort.tasks._text_net import TextNetShape, build_text_net
+from longshort.tasks._text_net import build_text_net
+from longshort.tasks._text_start import read_vectors, shape_of, sizes_of, take_over
 from longshort.tasks._training import Progress
 
 
@@ -165,6 +165,7 @@ class TextClassifier(Task):
         labels: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        pretrained: Any = None,
         progress: Progress | None = None,
     ) -> TextClassifier:
         """Train on texts and their labels.
@@ -178,6 +179,12 @@ class TextClassifier(Task):
                 `multi_label` n lists of labels, which may be empty.
             validation_data: Texts and labels to stop and calibrate on, instead of a part of the
                 above.
+            pretrained: A fitted `LanguageModel` of the same `unit`, or the name of its file: the
+                network begins with its vocabulary, vectors of tokens and LSTM layers (Dai and Le
+                2015; Howard and Ruder 2018). It reads forwards, as the language model does, and
+                `units`, `num_layers`, `bidirectional`, `embedding_size`, `vocabulary_size`,
+                `min_count` and `lowercase` are the language model's: leave them out. It is not
+                needed later.
             progress: Called after each epoch with its number (from 1), `epochs`, and the
                 validation loss.
 
@@ -185,10 +192,13 @@ class TextClassifier(Task):
             The task itself.
 
         Raises:
-            DataError: If texts, labels, `vectors` or a hyper-parameter cannot be used; the message
-                says what to do.
+            DataError: If texts, labels, `vectors`, `pretrained` or a hyper-parameter cannot be
+                used; the message says what to do.
+            FileFormatError: If the file `pretrained` cannot be read.
+            NotFittedError: If the language model is not fitted.
         """
         check_params(self)
+        start = None if pretrained is None else take_over(pretrained, self)
         texts = check_texts(texts, blank=False)
         found = self._check_labels(labels, len(texts), "labels")
         classes = find_classes([x for one in found for x in one] if self.multi_label else found)
@@ -212,18 +222,22 @@ class TextClassifier(Task):
             held_targets = targets[part]
             texts = [texts[i] for i in np.flatnonzero(~part)]
             targets = targets[~part]
-        vocabulary = Vocabulary.fit(
-            texts, self.unit, self.vocabulary_size, self.min_count, self.lowercase, self.seed
+        vocabulary = (
+            Vocabulary.fit(
+                texts, self.unit, self.vocabulary_size, self.min_count, self.lowercase, self.seed
+            )
+            if start is None
+            else start.vocabulary
         )
         sequences = encode_texts(texts, vocabulary, self.max_tokens)
         held = encode_texts(held_texts, vocabulary, self.max_tokens)
         longest = max(map(len, sequences))
         weights = class_weights(self.class_weight, targets, classes)
-        embeddings = self._read_vectors(vocabulary)
-        size = self.embedding_size or (128 if embeddings is None else embeddings.shape[1])
-        shape = self._shape(len(vocabulary), size, len(classes))
+        embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
+        sizes = sizes_of(self, embeddings, start)
+        shape = shape_of(self, sizes, len(vocabulary), len(classes))
         trained, history = train(
-            build_text_net(shape, self.seed, embeddings),
+            build_text_net(shape, self.seed, embeddings, None if start is None else start.lstm),
             sequences,
             targets,
             held,
@@ -243,7 +257,7 @@ class TextClassifier(Task):
         model.set_weights(trained)
         self.classes_, self._classes = label_array(classes), classes
         self.vocabulary_, self.history_, self.num_held_out_ = vocabulary, history, len(held)
-        self._longest, self._size = longest, size
+        self._longest, self._sizes = longest, sizes
         each = targets if self.multi_label else np.eye(len(classes))[targets]
         self._shares = each.mean(axis=0).astype(np.float64)
         self.temperature_ = 1.0
@@ -405,37 +419,12 @@ class TextClassifier(Task):
         index = index_label_sets if self.multi_label else index_labels
         return index(labels, classes, name)
 
-    def _read_vectors(self, vocabulary: Vocabulary) -> np.ndarray | None:
-        if self.vectors is None:
-            return None
-        rng = np.random.default_rng([self.seed, 3])
-        table = read_word_vectors(self.vectors, vocabulary, rng)
-        if self.embedding_size not in (None, table.shape[1]):
-            raise DataError(
-                f"TextClassifier: {self.vectors} has vectors of size {table.shape[1]}, "
-                f"embedding_size is {self.embedding_size}. Leave embedding_size out."
-            )
-        return table
-
-    def _shape(self, num_tokens: int, size: int, num_classes: int) -> TextNetShape:
-        return TextNetShape(
-            num_tokens=num_tokens,
-            num_outputs=num_classes,
-            embedding_size=size,
-            units=self.units,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-        )
-
     def _get_state(self) -> dict[str, Any]:
         return {
             "classes": self._classes,
             "shares": self._shares,
             "vocabulary": self.vocabulary_.get_state(),
-            "embedding_size": self._size,
+            "sizes": self._sizes,
             "longest": self._longest,
             "temperature": self.temperature_,
             "num_held_out": self.num_held_out_,
@@ -444,14 +433,11 @@ class TextClassifier(Task):
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
         check_params(self)
-        size, longest = state["embedding_size"], state["longest"]
-        for name, value in {"embedding_size": size, "longest": longest}.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}")
-        ways = 2 if self.bidirectional else 1
-        rows = size + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        # 2 bytes, a weight of half precision; the vocabulary is counted when it is read.
-        return 2 * ways * 4 * self.units * rows
+        sizes, longest = state["sizes"], state["longest"]
+        if type(longest) is not int or longest < 1:
+            raise ValueError(f"longest is {longest!r}")
+        # The vocabulary is counted when it is read.
+        return 2 * shape_of(self, sizes, 0, 0).num_weights()  # 2 bytes, of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         classes, shares = state["classes"], state["shares"]
@@ -469,8 +455,8 @@ class TextClassifier(Task):
         self.history_ = [float(loss) for loss in state["history"]]
         self.temperature_ = float(state["temperature"])
         self.num_held_out_ = state["num_held_out"]
-        self._longest, self._size = state["longest"], state["embedding_size"]
-        shape = self._shape(len(self.vocabulary_), self._size, len(classes))
+        self._longest, self._sizes = state["longest"], state["sizes"]
+        shape = shape_of(self, self._sizes, len(self.vocabulary_), len(classes))
         self.model_ = build_text_net(shape, self.seed)
 
 
