@@ -61,6 +61,9 @@ class TextOptions:
     embedding_dropout: Annotated[
         float | None, typer.Option(help="Share of words dropped in training, below 1.")
     ] = None
+    num_members: Annotated[
+        int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
+    ] = None
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Train as if all labels were equally frequent.")
     ] = False

@@ -12,7 +12,7 @@ from longshort.data._batches import fixed_batches
 from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
 from longshort.tasks._base import Task
-from longshort.tasks._classifier_training import held_out, logits, train
+from longshort.tasks._classifier_training import held_out, logits
 from longshort.tasks._labels import (
     check_label_sets,
     find_classes,
@@ -33,7 +33,7 @@ from longshort.tasks._scores import (
 from longshort.tasks._text_classifier_params import check_params, class_weights
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
-from longshort.tasks._text_net import build_text_net
+from longshort.tasks._text_members import build_members, train_members
 from longshort.tasks._text_start import read_vectors, shape_of, sizes_of, take_over
 from longshort.tasks._training import Progress
 
@@ -62,6 +62,8 @@ class TextClassifier(Task):
         dropout: Share of channels that are dropped in training, the same at all steps of a text: of
             the embedding, of each LSTM's outputs and of the pooled vector.
         embedding_dropout: Share of words that are dropped, at all their places in a text.
+        num_members: Networks that are trained one after the other, from different weights, and
+            whose logits are averaged.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -84,7 +86,8 @@ class TextClassifier(Task):
         vocabulary_: The tokens of the training part.
         temperature_: What logits are divided by to be calibrated.
         num_held_out_: Texts of the validation part.
-        history_: Validation loss of each epoch (training loss where nothing was held out).
+        history_: Validation loss of each epoch of the first member (training loss where nothing was
+            held out).
         model_: Keras model: (B, T) numbers of tokens and (B, T) mask to (B, K) logits.
 
     Example:
@@ -125,6 +128,7 @@ class TextClassifier(Task):
         pooling: str = "max+mean",
         dropout: float = 0.5,
         embedding_dropout: float = 0.5,
+        num_members: int = 3,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
@@ -148,6 +152,7 @@ class TextClassifier(Task):
         self.pooling = pooling
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
+        self.num_members = num_members
         self.multi_label = multi_label
         self.threshold = threshold
         self.class_weight = class_weight
@@ -236,8 +241,11 @@ class TextClassifier(Task):
         embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
         sizes = sizes_of(self, embeddings, start)
         shape = shape_of(self, sizes, len(vocabulary), len(classes))
-        trained, history = train(
-            build_text_net(shape, self.seed, embeddings, None if start is None else start.lstm),
+        trained, history, num_members = train_members(
+            shape,
+            self.seed,
+            self.num_members,
+            {"embeddings": embeddings, "lstm": None if start is None else start.lstm},
             sequences,
             targets,
             held,
@@ -247,17 +255,16 @@ class TextClassifier(Task):
             batch_size=self.batch_size,
             patience=self.patience,
             longest=longest,
-            rng=np.random.default_rng([self.seed, 1]),
             progress=progress,
             weights=weights,
             divide=fixed_batches,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
-        model = build_text_net(shape, self.seed)
+        model = build_members(shape, self.seed, num_members)
         model.set_weights(trained)
         self.classes_, self._classes = label_array(classes), classes
         self.vocabulary_, self.history_, self.num_held_out_ = vocabulary, history, len(held)
-        self._longest, self._sizes = longest, sizes
+        self._longest, self._sizes = longest, sizes | {"num_members": num_members}
         each = targets if self.multi_label else np.eye(len(classes))[targets]
         self._shares = each.mean(axis=0).astype(np.float64)
         self.temperature_ = 1.0
@@ -437,7 +444,9 @@ class TextClassifier(Task):
         if type(longest) is not int or longest < 1:
             raise ValueError(f"longest is {longest!r}")
         # The vocabulary is counted when it is read.
-        return 2 * shape_of(self, sizes, 0, 0).num_weights()  # 2 bytes, of half precision
+        return (
+            2 * sizes["num_members"] * shape_of(self, sizes, 0, 0).num_weights()
+        )  # 2 bytes, of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         classes, shares = state["classes"], state["shares"]
@@ -457,7 +466,7 @@ class TextClassifier(Task):
         self.num_held_out_ = state["num_held_out"]
         self._longest, self._sizes = state["longest"], state["sizes"]
         shape = shape_of(self, self._sizes, len(self.vocabulary_), len(classes))
-        self.model_ = build_text_net(shape, self.seed)
+        self.model_ = build_members(shape, self.seed, self._sizes["num_members"])
 
 
 def _rarest(targets: np.ndarray) -> np.ndarray:

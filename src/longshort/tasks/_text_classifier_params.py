@@ -42,6 +42,7 @@ def check_params(task: TextClassifier) -> None:
         *_check_choice("pooling", task.pooling, POOLINGS),
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
+        *check_whole("num_members", task.num_members, 1, 100),
         *check_bool("multi_label", task.multi_label),
         *check_share("threshold", task.threshold),
         *check_rate("learning_rate", task.learning_rate),

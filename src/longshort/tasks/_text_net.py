@@ -106,6 +106,7 @@ def build_text_net(
     seed: int,
     embeddings: np.ndarray | None = None,
     lstm: list[list[np.ndarray]] | None = None,
+    name: str = "text_classifier",
 ) -> keras.Model:
     """Return a model from numbers of tokens (B, T) and their mask (B, T) to logits (B, K).
 
@@ -116,6 +117,7 @@ def build_text_net(
         embeddings: (V, E) to begin with; None: random.
         lstm: The weights of each LSTM layer to begin with, of one direction, which were learnt
             together with `embeddings`; None: random.
+        name: Of the model.
     """
     seeds = seeds_of(seed)
     ids = keras.Input((None,), dtype="int32", name="tokens")
@@ -147,7 +149,7 @@ def build_text_net(
     x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     outputs = keras.layers.Dense(shape.num_outputs, kernel_initializer=glorot, name="logits")(x)
-    model = keras.Model((ids, real), outputs, name="text_classifier")
+    model = keras.Model((ids, real), outputs, name=name)
     if embeddings is None:
         embeddings = np.array(ops.convert_to_numpy(table.embeddings.value))
     if lstm is None:

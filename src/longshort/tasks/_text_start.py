@@ -125,7 +125,13 @@ def sizes_of(
     if start is not None:
         units, num_layers, ways = start.units, len(start.lstm), 1
     size = task.embedding_size or (128 if embeddings is None else embeddings.shape[1])
-    return {"embedding_size": size, "units": units, "num_layers": num_layers, "ways": ways}
+    return {
+        "embedding_size": size,
+        "units": units,
+        "num_layers": num_layers,
+        "ways": ways,
+        "num_members": task.num_members,
+    }
 
 
 def shape_of(
@@ -136,7 +142,7 @@ def shape_of(
     Raises:
         ValueError: If `sizes`, which may come from a file, are not what `sizes_of` returns.
     """
-    if set(sizes) != {"embedding_size", "units", "num_layers", "ways"}:
+    if set(sizes) != {"embedding_size", "units", "num_layers", "ways", "num_members"}:
         raise ValueError(f"sizes are {sorted(sizes)}")
     for name, value in sizes.items():
         if type(value) is not int or value < 1 or (name == "ways" and value > 2):
