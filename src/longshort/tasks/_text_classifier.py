@@ -30,7 +30,7 @@ from longshort.tasks._scores import (
     log_softmax,
     multi_label_scores,
 )
-from longshort.tasks._text_classifier_params import check_params, class_weights
+from longshort.tasks._text_classifier_params import check_params, class_weights, epochs_of
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
 from longshort.tasks._text_members import build_members, train_members
@@ -72,7 +72,8 @@ class TextClassifier(Task):
         vectors: A file of word vectors (word2vec or GloVe as text, also .gz) to begin with; read
             in `fit` and not needed later.
         learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
-        epochs: Most passes over the training part.
+        epochs: Most passes over the training part. None: 6, or more where those are fewer than
+            1,500 steps, 40 at most.
         batch_size: Texts a training step.
         validation_split: Share of the training part, drawn evenly from each class, on which
             training is stopped and probabilities are calibrated; 0 for none. Not used where `fit`
@@ -104,15 +105,7 @@ class TextClassifier(Task):
     num_held_out_: int
     history_: list[float]
 
-    # Defaults by validation parts, one seed each: log loss and accuracy of the best epoch.
-    # SST-2's dev part, 64 units, rate 2e-3, batch 64, 8 epochs: without a token's own vector
-    # beside the LSTM, embedding dropout 0.5: 0.428, 0.804; with it 0.425, 0.813, and over 12
-    # epochs 0.437, 0.799; embedding dropout 0.3: 0.440, 0.780; min_count 2: 0.432, 0.807; a fifth
-    # of the words replaced by the unknown one, embedding dropout 0.3: 0.437, 0.791. Embeddings of
-    # deviation 0.5 instead of 0.1: 0.500, 0.758. 128 units, embedding dropout 0.1: 0.457, 0.780.
-    # TREC, a tenth of the training part: embedding dropout 0.5, 12 epochs: 0.506, 0.829; 0.3, 10
-    # epochs: 0.517, 0.820; batch 32, 0.2: 0.444, 0.846; batch 32, 0.1, dropout 0.3: 0.449, 0.844;
-    # with capitals, 128 units, embedding of 256, rate 1e-3: 0.478, 0.840.
+    # What was tried for the defaults is in docs/design.md, "Texts".
     def __init__(
         self,
         units: int = 64,
@@ -127,15 +120,15 @@ class TextClassifier(Task):
         max_tokens: int = 400,
         pooling: str = "max+mean",
         dropout: float = 0.5,
-        embedding_dropout: float = 0.5,
+        embedding_dropout: float = 0.3,
         num_members: int = 3,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
         vectors: str | None = None,
-        learning_rate: float = 0.002,
-        epochs: int = 12,
-        batch_size: int = 64,
+        learning_rate: float = 0.001,
+        epochs: int | None = None,
+        batch_size: int = 32,
         validation_split: float = 0.1,
         patience: int = 4,
         seed: int = 1,
@@ -190,8 +183,8 @@ class TextClassifier(Task):
                 `units`, `num_layers`, `bidirectional`, `embedding_size`, `vocabulary_size`,
                 `min_count` and `lowercase` are the language model's: leave them out. It is not
                 needed later.
-            progress: Called after each epoch with its number (from 1), `epochs`, and the
-                validation loss.
+            progress: Called after each epoch with its number (from 1, through all members), their
+                number in all, and the validation loss.
 
         Returns:
             The task itself.
@@ -251,7 +244,7 @@ class TextClassifier(Task):
             held,
             held_targets,
             learning_rate=self.learning_rate,
-            epochs=self.epochs,
+            epochs=epochs_of(self, len(texts)),
             batch_size=self.batch_size,
             patience=self.patience,
             longest=longest,
