@@ -15,6 +15,7 @@ ROWS = [("good film", "yes"), ("bad film", "no"), ("so good", "yes"), ("so bad",
 QUICK = (
     *("--units", 4, "--embedding-size", 4, "--epochs", 12, "--learning-rate", 0.1),
     *("--batch-size", 16, "--dropout", 0.1, "--embedding-dropout", 0.0),
+    *("--num-members", 1),
 )
 
 
@@ -35,6 +36,7 @@ def test_train(folder: Path, tmp_path: Path) -> None:
     content = run_json(
         *("train", "text", train, "--model", model, "--plot", plot, "--units", 2, *options),
         *("--validation", train, "--embedding-size", 2, "--embedding-dropout", 0.3),
+        *("--num-members", 1),
     )
     assert content["task"] == "TextClassifier" and content["loss"] > 0
     params = content["params"]

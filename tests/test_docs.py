@@ -124,7 +124,7 @@ def test_text_page(tmp_path, monkeypatch):
     """Its blocks in their order, Python and commands, with small networks."""
     monkeypatch.chdir(tmp_path)
     start = longshort.tasks.TextClassifier.__init__
-    quick = {"epochs": 1, "embedding_size": 4}
+    quick = {"epochs": 1, "num_members": 1}
     monkeypatch.setattr(
         longshort.tasks.TextClassifier,
         "__init__",

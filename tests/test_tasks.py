@@ -86,7 +86,9 @@ CASES = {
         (WORDS,),
     ),
     "TextClassifier": Case(
-        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, **more), (TEXTS, Y), (TEXTS,)
+        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, num_members=2, **more),
+        (TEXTS, Y),
+        (TEXTS,),
     ),
     "Transcriber": Case(
         lambda **more: Transcriber(

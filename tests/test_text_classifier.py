@@ -49,6 +49,7 @@ SMALL: dict[str, Any] = {
     "learning_rate": 0.03,
     "dropout": 0.2,
     "embedding_dropout": 0.1,
+    "num_members": 1,
 }
 
 
@@ -354,6 +355,7 @@ def test_refused_later(fitted: TextClassifier) -> None:
         ({"vocabulary_size": 4}, "vocabulary_size must be a whole number from 5"),
         ({"max_tokens": 1}, "max_tokens must be a whole number from 2"),
         ({"embedding_size": 0}, "embedding_size must be a whole number from 1"),
+        ({"num_members": 0}, "num_members must be a whole number from 1 to 100"),
         ({"embedding_dropout": 1}, "embedding_dropout must be a number from 0 to below 1"),
         ({"class_weight": "even"}, "class_weight must be None, 'balanced' or a dict, got 'even'"),
         ({"class_weight": {"a": 0}}, "class_weight must hold numbers above 0"),

@@ -61,11 +61,18 @@ class TextOptions:
     embedding_dropout: Annotated[
         float | None, typer.Option(help="Share of words dropped in training, below 1.")
     ] = None
+    num_members: Annotated[
+        int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
+    ] = None
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Train as if all labels were equally frequent.")
     ] = False
     vectors: Annotated[
         str | None, typer.Option(help="Word vectors to begin with (word2vec or GloVe as text).")
+    ] = None
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="A language model to begin with, as `train language` saves them."),
     ] = None
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam at its highest.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Texts a training step.", min=1)] = None
@@ -83,7 +90,7 @@ class TextOptions:
         given = {
             name: value
             for name, value in vars(self).items()
-            if name not in ("cased", "balanced") and value is not None
+            if name not in ("cased", "balanced", "pretrained") and value is not None
         }
         task = TextClassifier(
             lowercase=not self.cased,
@@ -105,7 +112,8 @@ def train(
     plot: Path | None,
 ) -> Any:
     """Train a TextClassifier on a file, save it, draw its training; return it."""
-    inputs = [data, *(path for path in (validation, options.vectors) if path is not None)]
+    more_inputs = (validation, options.vectors, options.pretrained)
+    inputs = [data, *(path for path in more_inputs if path is not None)]
     common.check_targets({"--model": model, "--plot": plot}, inputs=inputs)
     options.task(columns.label_sep is not None)  # what is wrong with them is said before reading
     found = read(data, columns, label_col)
@@ -120,7 +128,13 @@ def train(
     labels = _as_sets(found.labels) if several else found.labels
     try:
         with common.progress_bar("training", loss_name="loss") as progress:
-            task.fit(found.texts, labels, validation_data=held, progress=progress)
+            task.fit(
+                found.texts,
+                labels,
+                validation_data=held,
+                pretrained=options.pretrained,
+                progress=progress,
+            )
     except DataError as error:
         about = str(error).removeprefix("TextClassifier: ")
         raise DataError(f"{data}: {about}" if about.startswith("labels: ") else about) from None

@@ -66,6 +66,8 @@ def train(
     progress: Progress | None,
     weights: np.ndarray | None = None,
     divide: Divide = sorted_batches,
+    check: Callable[[], object] = lambda: None,
+    again: bool = False,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train with Adam; stop on the held-out part where there is one.
 
@@ -84,6 +86,9 @@ def train(
         progress: Called with epoch, epochs, loss.
         weights: (n,) how much each sequence counts, of mean 1; None: all the same.
         divide: How held-out sequences are put into batches.
+        check: Called after each step; may raise KeyboardInterrupt, which ends training.
+        again: Whether the model was trained here before, with the same arguments and other weights:
+            the optimizer begins anew, and what was compiled serves once more.
 
     Returns:
         The weights of the best epoch (of the last without a held-out part) and the losses.
@@ -96,17 +101,21 @@ def train(
     lengths = [len(x) for x in sequences]
     batch_size = min(batch_size, len(sequences))
     steps = -(-len(sequences) // batch_size)
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
-            global_clipnorm=1.0,
-        ),
-        loss=(
-            keras.losses.BinaryCrossentropy(from_logits=True)
-            if targets.ndim == 2
-            else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        ),
-    )
+    if again:
+        for variable in model.optimizer.variables:
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+    else:
+        model.compile(
+            optimizer=keras.optimizers.Adam(
+                keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
+                global_clipnorm=1.0,
+            ),
+            loss=(
+                keras.losses.BinaryCrossentropy(from_logits=True)
+                if targets.ndim == 2
+                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            ),
+        )
 
     def train_steps() -> Iterator[float]:
         for batch in shuffled_batches(lengths, batch_size, rng):
@@ -114,6 +123,7 @@ def train(
             # The mean over all rows: padding counts, as 0; so the mean over steps is one over rows.
             counts = batch.weights if weights is None else batch.take(weights)
             mean = float(model.train_on_batch(x, y, counts))
+            check()
             yield mean * batch_size * steps / len(sequences)
 
     def validate() -> float:

@@ -11,9 +11,8 @@ from longshort._errors import DataError
 from longshort.data._batches import fixed_batches
 from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
-from longshort.data._word_vectors import read_word_vectors
 from longshort.tasks._base import Task
-from longshort.tasks._classifier_training import held_out, logits, train
+from longshort.tasks._classifier_training import held_out, logits
 from longshort.tasks._labels import (
     check_label_sets,
     find_classes,
@@ -31,10 +30,11 @@ from longshort.tasks._scores import (
     log_softmax,
     multi_label_scores,
 )
-from longshort.tasks._text_classifier_params import check_params, class_weights
+from longshort.tasks._text_classifier_params import check_params, class_weights, epochs_of
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
-from longshort.tasks._text_net import TextNetShape, build_text_net
+from longshort.tasks._text_members import build_members, train_members
+from longshort.tasks._text_start import read_vectors, shape_of, sizes_of, take_over
 from longshort.tasks._training import Progress
 
 
@@ -62,6 +62,8 @@ class TextClassifier(Task):
         dropout: Share of channels that are dropped in training, the same at all steps of a text: of
             the embedding, of each LSTM's outputs and of the pooled vector.
         embedding_dropout: Share of words that are dropped, at all their places in a text.
+        num_members: Networks that are trained one after the other, from different weights, and
+            whose logits are averaged.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -70,7 +72,8 @@ class TextClassifier(Task):
         vectors: A file of word vectors (word2vec or GloVe as text, also .gz) to begin with; read
             in `fit` and not needed later.
         learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
-        epochs: Most passes over the training part.
+        epochs: Most passes over the training part. None: 6, or more where those are fewer than
+            1,500 steps, 40 at most.
         batch_size: Texts a training step.
         validation_split: Share of the training part, drawn evenly from each class, on which
             training is stopped and probabilities are calibrated; 0 for none. Not used where `fit`
@@ -84,7 +87,8 @@ class TextClassifier(Task):
         vocabulary_: The tokens of the training part.
         temperature_: What logits are divided by to be calibrated.
         num_held_out_: Texts of the validation part.
-        history_: Validation loss of each epoch (training loss where nothing was held out).
+        history_: Validation loss of each epoch of the first member (training loss where nothing was
+            held out).
         model_: Keras model: (B, T) numbers of tokens and (B, T) mask to (B, K) logits.
 
     Example:
@@ -101,15 +105,7 @@ class TextClassifier(Task):
     num_held_out_: int
     history_: list[float]
 
-    # Defaults by validation parts, one seed each: log loss and accuracy of the best epoch.
-    # SST-2's dev part, 64 units, rate 2e-3, batch 64, 8 epochs: without a token's own vector
-    # beside the LSTM, embedding dropout 0.5: 0.428, 0.804; with it 0.425, 0.813, and over 12
-    # epochs 0.437, 0.799; embedding dropout 0.3: 0.440, 0.780; min_count 2: 0.432, 0.807; a fifth
-    # of the words replaced by the unknown one, embedding dropout 0.3: 0.437, 0.791. Embeddings of
-    # deviation 0.5 instead of 0.1: 0.500, 0.758. 128 units, embedding dropout 0.1: 0.457, 0.780.
-    # TREC, a tenth of the training part: embedding dropout 0.5, 12 epochs: 0.506, 0.829; 0.3, 10
-    # epochs: 0.517, 0.820; batch 32, 0.2: 0.444, 0.846; batch 32, 0.1, dropout 0.3: 0.449, 0.844;
-    # with capitals, 128 units, embedding of 256, rate 1e-3: 0.478, 0.840.
+    # What was tried for the defaults is in docs/design.md, "Texts".
     def __init__(
         self,
         units: int = 64,
@@ -124,14 +120,15 @@ class TextClassifier(Task):
         max_tokens: int = 400,
         pooling: str = "max+mean",
         dropout: float = 0.5,
-        embedding_dropout: float = 0.5,
+        embedding_dropout: float = 0.3,
+        num_members: int = 3,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
         vectors: str | None = None,
-        learning_rate: float = 0.002,
-        epochs: int = 12,
-        batch_size: int = 64,
+        learning_rate: float = 0.001,
+        epochs: int | None = None,
+        batch_size: int = 32,
         validation_split: float = 0.1,
         patience: int = 4,
         seed: int = 1,
@@ -148,6 +145,7 @@ class TextClassifier(Task):
         self.pooling = pooling
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
+        self.num_members = num_members
         self.multi_label = multi_label
         self.threshold = threshold
         self.class_weight = class_weight
@@ -165,6 +163,7 @@ class TextClassifier(Task):
         labels: Any,
         *,
         validation_data: tuple[Any, Any] | None = None,
+        pretrained: Any = None,
         progress: Progress | None = None,
     ) -> TextClassifier:
         """Train on texts and their labels.
@@ -178,17 +177,26 @@ class TextClassifier(Task):
                 `multi_label` n lists of labels, which may be empty.
             validation_data: Texts and labels to stop and calibrate on, instead of a part of the
                 above.
-            progress: Called after each epoch with its number (from 1), `epochs`, and the
-                validation loss.
+            pretrained: A fitted `LanguageModel` of the same `unit`, or the name of its file: the
+                network begins with its vocabulary, vectors of tokens and LSTM layers (Dai and Le
+                2015; Howard and Ruder 2018). It reads forwards, as the language model does, and
+                `units`, `num_layers`, `bidirectional`, `embedding_size`, `vocabulary_size`,
+                `min_count` and `lowercase` are the language model's: leave them out. It is not
+                needed later.
+            progress: Called after each epoch with its number (from 1, through all members), their
+                number in all, and the validation loss.
 
         Returns:
             The task itself.
 
         Raises:
-            DataError: If texts, labels, `vectors` or a hyper-parameter cannot be used; the message
-                says what to do.
+            DataError: If texts, labels, `vectors`, `pretrained` or a hyper-parameter cannot be
+                used; the message says what to do.
+            FileFormatError: If the file `pretrained` cannot be read.
+            NotFittedError: If the language model is not fitted.
         """
         check_params(self)
+        start = None if pretrained is None else take_over(pretrained, self)
         texts = check_texts(texts, blank=False)
         found = self._check_labels(labels, len(texts), "labels")
         classes = find_classes([x for one in found for x in one] if self.multi_label else found)
@@ -212,38 +220,44 @@ class TextClassifier(Task):
             held_targets = targets[part]
             texts = [texts[i] for i in np.flatnonzero(~part)]
             targets = targets[~part]
-        vocabulary = Vocabulary.fit(
-            texts, self.unit, self.vocabulary_size, self.min_count, self.lowercase, self.seed
+        vocabulary = (
+            Vocabulary.fit(
+                texts, self.unit, self.vocabulary_size, self.min_count, self.lowercase, self.seed
+            )
+            if start is None
+            else start.vocabulary
         )
         sequences = encode_texts(texts, vocabulary, self.max_tokens)
         held = encode_texts(held_texts, vocabulary, self.max_tokens)
         longest = max(map(len, sequences))
         weights = class_weights(self.class_weight, targets, classes)
-        embeddings = self._read_vectors(vocabulary)
-        size = self.embedding_size or (128 if embeddings is None else embeddings.shape[1])
-        shape = self._shape(len(vocabulary), size, len(classes))
-        trained, history = train(
-            build_text_net(shape, self.seed, embeddings),
+        embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
+        sizes = sizes_of(self, embeddings, start)
+        shape = shape_of(self, sizes, len(vocabulary), len(classes))
+        trained, history, num_members = train_members(
+            shape,
+            self.seed,
+            self.num_members,
+            {"embeddings": embeddings, "lstm": None if start is None else start.lstm},
             sequences,
             targets,
             held,
             held_targets,
             learning_rate=self.learning_rate,
-            epochs=self.epochs,
+            epochs=epochs_of(self, len(texts)),
             batch_size=self.batch_size,
             patience=self.patience,
             longest=longest,
-            rng=np.random.default_rng([self.seed, 1]),
             progress=progress,
             weights=weights,
             divide=fixed_batches,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
-        model = build_text_net(shape, self.seed)
+        model = build_members(shape, self.seed, num_members)
         model.set_weights(trained)
         self.classes_, self._classes = label_array(classes), classes
         self.vocabulary_, self.history_, self.num_held_out_ = vocabulary, history, len(held)
-        self._longest, self._size = longest, size
+        self._longest, self._sizes = longest, sizes | {"num_members": num_members}
         each = targets if self.multi_label else np.eye(len(classes))[targets]
         self._shares = each.mean(axis=0).astype(np.float64)
         self.temperature_ = 1.0
@@ -405,37 +419,12 @@ class TextClassifier(Task):
         index = index_label_sets if self.multi_label else index_labels
         return index(labels, classes, name)
 
-    def _read_vectors(self, vocabulary: Vocabulary) -> np.ndarray | None:
-        if self.vectors is None:
-            return None
-        rng = np.random.default_rng([self.seed, 3])
-        table = read_word_vectors(self.vectors, vocabulary, rng)
-        if self.embedding_size not in (None, table.shape[1]):
-            raise DataError(
-                f"TextClassifier: {self.vectors} has vectors of size {table.shape[1]}, "
-                f"embedding_size is {self.embedding_size}. Leave embedding_size out."
-            )
-        return table
-
-    def _shape(self, num_tokens: int, size: int, num_classes: int) -> TextNetShape:
-        return TextNetShape(
-            num_tokens=num_tokens,
-            num_outputs=num_classes,
-            embedding_size=size,
-            units=self.units,
-            num_layers=self.num_layers,
-            bidirectional=self.bidirectional,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-        )
-
     def _get_state(self) -> dict[str, Any]:
         return {
             "classes": self._classes,
             "shares": self._shares,
             "vocabulary": self.vocabulary_.get_state(),
-            "embedding_size": self._size,
+            "sizes": self._sizes,
             "longest": self._longest,
             "temperature": self.temperature_,
             "num_held_out": self.num_held_out_,
@@ -444,14 +433,13 @@ class TextClassifier(Task):
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
         check_params(self)
-        size, longest = state["embedding_size"], state["longest"]
-        for name, value in {"embedding_size": size, "longest": longest}.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}")
-        ways = 2 if self.bidirectional else 1
-        rows = size + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        # 2 bytes, a weight of half precision; the vocabulary is counted when it is read.
-        return 2 * ways * 4 * self.units * rows
+        sizes, longest = state["sizes"], state["longest"]
+        if type(longest) is not int or longest < 1:
+            raise ValueError(f"longest is {longest!r}")
+        # The vocabulary is counted when it is read.
+        return (
+            2 * sizes["num_members"] * shape_of(self, sizes, 0, 0).num_weights()
+        )  # 2 bytes, of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         classes, shares = state["classes"], state["shares"]
@@ -469,9 +457,9 @@ class TextClassifier(Task):
         self.history_ = [float(loss) for loss in state["history"]]
         self.temperature_ = float(state["temperature"])
         self.num_held_out_ = state["num_held_out"]
-        self._longest, self._size = state["longest"], state["embedding_size"]
-        shape = self._shape(len(self.vocabulary_), self._size, len(classes))
-        self.model_ = build_text_net(shape, self.seed)
+        self._longest, self._sizes = state["longest"], state["sizes"]
+        shape = shape_of(self, self._sizes, len(self.vocabulary_), len(classes))
+        self.model_ = build_members(shape, self.seed, self._sizes["num_members"])
 
 
 def _rarest(targets: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from longshort.tasks._text_classifier import TextClassifier
 
 MAX_TOKENS, MAX_VOCABULARY = 100_000, 10_000_000
+LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 1500, 6, 40
 
 
 def check_params(task: TextClassifier) -> None:
@@ -42,16 +43,18 @@ def check_params(task: TextClassifier) -> None:
         *_check_choice("pooling", task.pooling, POOLINGS),
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
+        *check_whole("num_members", task.num_members, 1, 100),
         *check_bool("multi_label", task.multi_label),
         *check_share("threshold", task.threshold),
         *check_rate("learning_rate", task.learning_rate),
-        *check_whole("epochs", task.epochs, 1, 10**9),
         *check_whole("batch_size", task.batch_size, 1, 10**6),
         *check_share("validation_split", task.validation_split),
         *check_whole("patience", task.patience, 1, 10**9),
         *check_whole("seed", task.seed, 0, MAX_SEED),
         *_check_class_weight(task),
     ]
+    if task.epochs is not None:
+        faults += check_whole("epochs", task.epochs, 1, 10**9)
     if task.embedding_size is not None:
         faults += check_whole("embedding_size", task.embedding_size, 1, MAX_UNITS)
     if task.vectors is not None and (not isinstance(task.vectors, str) or task.unit != "word"):
@@ -81,6 +84,19 @@ def _check_class_weight(task: TextClassifier) -> list[str]:
     if isinstance(given, str) and given == "balanced":
         return []
     return [f"class_weight must be None, 'balanced' or a dict, got {given!r}"]
+
+
+def epochs_of(task: TextClassifier, num_texts: int) -> int:
+    """Return the most passes over `num_texts`: few texts make few steps, so they need more.
+
+    >>> from longshort.tasks import TextClassifier
+    >>> [epochs_of(TextClassifier(), n) for n in (5000, 2000, 100)]
+    [10, 24, 40]
+    """
+    if task.epochs is not None:
+        return task.epochs
+    steps = -(-num_texts // min(task.batch_size, num_texts))
+    return min(max(LEAST_EPOCHS, -(-LEAST_STEPS // steps)), MOST_EPOCHS)
 
 
 def class_weights(

@@ -44,6 +44,12 @@ class TextNetShape:
     dropout: float
     embedding_dropout: float
 
+    def num_weights(self) -> int:
+        """Return how many weights embedding and LSTMs have."""
+        ways = 2 if self.bidirectional else 1
+        rows = self.embedding_size + self.units + (self.num_layers - 1) * (ways + 1) * self.units
+        return self.num_tokens * self.embedding_size + ways * 4 * self.units * rows
+
 
 @keras.saving.register_keras_serializable("longshort")
 class Pooling(keras.layers.Layer):
@@ -96,7 +102,11 @@ class Pooling(keras.layers.Layer):
 
 
 def build_text_net(
-    shape: TextNetShape, seed: int, embeddings: np.ndarray | None = None
+    shape: TextNetShape,
+    seed: int,
+    embeddings: np.ndarray | None = None,
+    lstm: list[list[np.ndarray]] | None = None,
+    name: str = "text_classifier",
 ) -> keras.Model:
     """Return a model from numbers of tokens (B, T) and their mask (B, T) to logits (B, K).
 
@@ -105,6 +115,9 @@ def build_text_net(
         seed: Of weights and dropout; everything that draws has its own of it, as Keras would else
             take one from Python's global random state.
         embeddings: (V, E) to begin with; None: random.
+        lstm: The weights of each LSTM layer to begin with, of one direction, which were learnt
+            together with `embeddings`; None: random.
+        name: Of the model.
     """
     seeds = seeds_of(seed)
     ids = keras.Input((None,), dtype="int32", name="tokens")
@@ -125,6 +138,8 @@ def build_text_net(
             layer = Bidirectional(layer, backward_layer=back)
         # The mask goes in by hand: Keras' implicit one gets lost between layers.
         x = layer(x, mask=real)
+        if lstm is not None:
+            layer.set_weights(lstm[number])
     if shape.pooling != "last":
         # A token's own vector beside what is read around it (Lai et al. 2015): words that decide
         # alone need not come through the LSTM.
@@ -134,10 +149,11 @@ def build_text_net(
     x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     outputs = keras.layers.Dense(shape.num_outputs, kernel_initializer=glorot, name="logits")(x)
-    model = keras.Model((ids, real), outputs, name="text_classifier")
+    model = keras.Model((ids, real), outputs, name=name)
     if embeddings is None:
         embeddings = np.array(ops.convert_to_numpy(table.embeddings.value))
-    # An unknown word begins as one that is dropped: how to read those is learnt in any case.
-    embeddings[[PADDING, UNKNOWN]] = 0
+    if lstm is None:
+        # An unknown word begins as one that is dropped: how to read those is learnt in any case.
+        embeddings[[PADDING, UNKNOWN]] = 0
     table.embeddings.assign(embeddings)
     return model
