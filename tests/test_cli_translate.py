@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_train_from_a_table(folder: Path, tmp_path: Path) -> None:
     options = ("--validation-source", folder / "both.tsv", "--no-joint", "--attention", "dot")
     content = run_json(

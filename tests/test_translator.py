@@ -14,8 +14,8 @@ from longshort.tasks import Alignment, Translator, load, plot_alignment
 from longshort.tasks import _seq2seq_scoring as scoring
 from longshort.tasks._cross_attention import KINDS
 from longshort.tasks._seq2seq_net import Seq2SeqNet, Seq2SeqPlan
+from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
 from longshort.tasks._seq2seq_scoring import Scorer
-from longshort.tasks._seq2seq_training import Pairs, arrays, pair_batches
 
 QUICK: dict[str, Any] = {"unit": "word", "embedding_size": 4, "epochs": 1, "batch_size": 16}
 
@@ -32,7 +32,7 @@ NEW, WANTED = reversed_digits(40, 1)
 
 @pytest.fixture(scope="module")
 def task() -> Translator:
-    settings = {"embedding_size": 32, "unit": "word", "epochs": 20, "learning_rate": 0.01}
+    settings = {"embedding_size": 32, "unit": "word", "epochs": 14, "learning_rate": 0.01}
     return Translator(64, attention="general", dropout=0.1, **settings).fit(SOURCES, TARGETS)
 
 
@@ -58,23 +58,31 @@ def test_scores_in_parts_alone_and_a_step_at_a_time(
     found = scorer.score(sources, targets)
     alone = scorer.score(sources[1:2], targets[1:2])[0]
     assert all(np.array_equal(a, b) for a, b in zip(found[1], alone, strict=True))
+    # All in one batch, padded otherwise.
+    source, given, following = np.zeros((3, 3, 8), np.int32)
+    for i, (ids, wanted) in enumerate(zip(sources, targets, strict=True)):
+        source[i, : len(ids)] = ids
+        given[i, : len(wanted) + 1] = [BEGIN, *wanted]
+        following[i, : len(wanted) + 1] = [*wanted, END]
+    logits = np.asarray(net.model([source, given]), np.float64)
+    whole = np.take_along_axis(np.log(softmax(logits)), following[..., None], axis=2)[..., 0]
+    values, keys, *states = map(np.asarray, net.encoder(source))
+    states = [np.repeat(state[:, None], 2, axis=1) for state in states]
     step = net.step(2)
-    for source, target, (scores, attention) in zip(sources, targets, found, strict=True):
-        given = np.array([[BEGIN, *target]], np.int32)
-        logits = np.asarray(net.model([source[None].astype(np.int32), given]), np.float64)[0]
-        whole = np.log(softmax(logits))[np.arange(len(target) + 1), [*target, END]]
-        np.testing.assert_allclose(scores, whole, rtol=1e-4, atol=1e-5)
-        values, keys, *states = map(np.asarray, net.encoder(source[None].astype(np.int32)))
-        states = [np.repeat(state[:, None], 2, axis=1) for state in states]
-        for t, token in enumerate(given[0]):
-            tokens = np.array([[BEGIN, token]], np.int32)
-            real = np.ones((1, len(source)), bool)
-            before = [np.repeat(state[:, 1:], 2, axis=1) for state in states]
-            chances, weights, *states = map(np.asarray, step([tokens, values, keys, real, *before]))
-            np.testing.assert_allclose(
-                chances[0, 1, [*target, END][t]], scores[t], rtol=1e-4, atol=1e-5
-            )
-            np.testing.assert_allclose(weights[0, 1], attention[t], rtol=1e-4, atol=1e-5)
+    for t in range(7):
+        tokens = np.stack([np.full(3, BEGIN), given[:, t]], axis=1)
+        before = [np.repeat(state[:, 1:], 2, axis=1) for state in states]
+        chances, weights, *states = map(
+            np.asarray, step([tokens, values, keys, source != 0, *before])
+        )
+        for i, (scores, attention) in enumerate(found):
+            if t < len(scores):
+                np.testing.assert_allclose(scores[t], whole[i, t], rtol=1e-4, atol=1e-5)
+                one = chances[i, 1, following[i, t]]
+                np.testing.assert_allclose(one, scores[t], rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(
+                    weights[i, 1, : len(sources[i])], attention[t], rtol=1e-4, atol=1e-5
+                )
 
 
 def test_batches_hold_each_pair_once_within_their_memory() -> None:
@@ -176,6 +184,8 @@ def test_parameters_that_cannot_be_used(task: Translator) -> None:
     bad = {"units": 3, "attention": "x", "unit": "y", "epochs": 0, "clip_norm": -1.0}
     with pytest.raises(DataError, match="epochs.*unit must be.*attention must.*clip_norm"):
         Translator(**bad).fit(SOURCES, TARGETS)
+    with pytest.raises(DataError, match="validation sources and .*: expected a pair of lists"):
+        Translator(4, **QUICK).fit(SOURCES, TARGETS, validation_data=["a"])  # type: ignore[arg-type]
     with pytest.raises(DataError, match="units must be even.*got 3"):
         Translator(3).fit(SOURCES, TARGETS)
     with pytest.raises(DataError, match="beam_size must.*length_penalty must"):

@@ -1,5 +1,6 @@
 """The jobs that people use LSTMs for."""
 
+from longshort.tasks._alignment import Alignment
 from longshort.tasks._alignment_plot import plot_alignment
 from longshort.tasks._base import Task
 from longshort.tasks._conformal import conformal_intervals
@@ -15,7 +16,7 @@ from longshort.tasks._tagger import Tagger
 from longshort.tasks._text_classifier import TextClassifier
 from longshort.tasks._training_plot import plot_training
 from longshort.tasks._transcriber import Transcriber
-from longshort.tasks._translator import Alignment, Translator
+from longshort.tasks._translator import Translator
 
 __all__ = [
     "Alignment",

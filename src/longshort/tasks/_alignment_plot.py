@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from longshort._errors import DataError
-from longshort.tasks._translator import Alignment
+from longshort.tasks._alignment import Alignment
 
 
 def plot_alignment(alignment: Alignment, *, title: str | None = None) -> Figure:

@@ -95,20 +95,12 @@ class Scorer:
             values, keys, *states = self.net.encoder.predict_on_batch(ids)
             real = ids != 0
 
-            def step(tokens: np.ndarray, before: list[np.ndarray], *, fixed: Any) -> Any:
+            def step(tokens: Any, before: Any, fixed: Any = (values, keys, real)) -> Any:
                 chances, weights, *after = model.predict_on_batch([tokens, *fixed, *before])
                 return chances, weights, after
 
             most = [limits[i] for i in rows] + [1] * (size - len(rows))
-            best = beam_search(
-                lambda tokens, before, fixed=(values, keys, real): step(  # type: ignore[misc]
-                    tokens, before, fixed=fixed
-                ),
-                states,
-                real,
-                most,
-                search,
-            )
+            best = beam_search(step, states, real, most, search)
             for i, one in zip(rows, best, strict=False):
                 found[i] = one
         return found

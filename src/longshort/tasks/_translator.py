@@ -5,36 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from longshort._errors import DataError
 from longshort.data._vocabulary import UNKNOWN, Vocabulary
+from longshort.tasks._alignment import Alignment
 from longshort.tasks._base import Task
 from longshort.tasks._text_input import check_texts
 from longshort.tasks._training import Progress, random_part
+from longshort.tasks._translator_input import check_pairs, encode_pairs
 from longshort.tasks._translator_params import check_params, check_search
 
 if TYPE_CHECKING:
     from longshort.tasks._seq2seq_net import Seq2SeqNet, Seq2SeqPlan
-    from longshort.tasks._seq2seq_training import Pairs
-
-
-class Alignment(NamedTuple):
-    """Where the decoder looked.
-
-    Attributes:
-        source: S tokens.
-        target: T tokens.
-        weights: (T, S) float32: for each token of the target how much it attended to each of the
-            source; rows sum to 1.
-    """
-
-    source: list[str]
-    target: list[str]
-    weights: NDArray[np.float32]
+    from longshort.tasks._seq2seq_pairs import Pairs
 
 
 class Translator(Task):
@@ -166,7 +152,7 @@ class Translator(Task):
         from longshort.tasks._seq2seq_training import Seq2SeqSchedule, train
 
         check_params(self.get_params())
-        sources, targets = _check_pairs(sources, targets, "sources", "targets")
+        sources, targets = check_pairs((sources, targets), ("sources", "targets"))
         held_out = np.zeros(len(sources), dtype=bool)
         if validation_data is None:
             held_out = random_part(len(sources), self.validation_split, self.seed)
@@ -175,11 +161,11 @@ class Translator(Task):
             [sources[i] for i in np.flatnonzero(~held_out)],
             [targets[i] for i in np.flatnonzero(~held_out)],
         )
-        pairs = _encode(sources, targets, vocabularies, "sources", "targets")
+        pairs = encode_pairs((sources, targets), vocabularies, ("sources", "targets"))
         held = pairs.part(held_out)
         if validation_data is not None:
             names = ("validation sources", "validation targets")
-            held = _encode(*_check_pairs(*validation_data, *names), vocabularies, *names)
+            held = encode_pairs(check_pairs(validation_data, names), vocabularies, names)
         pairs = self._short(pairs.part(~held_out))
         plan = self._plan(*map(len, vocabularies))
         weights, history = train(
@@ -343,9 +329,7 @@ class Translator(Task):
         """
         self._check_fitted("be evaluated")
         sacrebleu = _sacrebleu()
-        sources = check_texts(sources, name="sources")
-        references = check_texts(references, name="references")
-        _check_equal(sources, references, "sources", "references")
+        sources, references = check_pairs((sources, references), ("sources", "references"))
         found = self.translate(sources, **search)
         ids = [self.source_vocabulary_.encode(text) for text in sources]
         wanted = [self.target_vocabulary_.encode(text) for text in references]
@@ -355,7 +339,7 @@ class Translator(Task):
         loss = self._scorer.mean_loss([ids[i] for i in full], [wanted[i] for i in full])
         tokens = np.concatenate(wanted)
         return {
-            "bleu": float(sacrebleu.corpus_bleu(found, [references]).score),
+            "bleu": float(sacrebleu.corpus_bleu(found, [references], force=True).score),
             "chrf": float(sacrebleu.corpus_chrf(found, [references]).score),
             "nats_per_token": loss,
             "perplexity": math.exp(min(loss, 700.0)),
@@ -464,40 +448,6 @@ class Translator(Task):
         self._longest, self.num_held_out_ = state["longest"], state["num_held_out"]
         self.history_ = [float(loss) for loss in state["history"]]
         self._set_net(self._build(self._plan(*sizes)))
-
-
-def _check_pairs(sources: Any, targets: Any, name: str, other: str) -> tuple[list[str], list[str]]:
-    found = check_texts(sources, name=name), check_texts(targets, name=other)
-    _check_equal(*found, name, other)
-    return found
-
-
-def _check_equal(first: list[str], second: list[str], name: str, other: str) -> None:
-    if len(first) != len(second):
-        raise DataError(
-            f"{name} and {other}: expected as many texts in each, got {len(first)} and "
-            f"{len(second)}."
-        )
-
-
-def _encode(
-    sources: list[str],
-    targets: list[str],
-    vocabularies: tuple[Vocabulary, ...],
-    name: str,
-    other: str,
-) -> Pairs:
-    from longshort.tasks._seq2seq_training import Pairs
-
-    found = []
-    for texts, vocabulary, called in zip(
-        (sources, targets), vocabularies, (name, other), strict=True
-    ):
-        found.append([vocabulary.encode(text) for text in texts])
-        for i, ids in enumerate(found[-1]):
-            if not len(ids):
-                raise DataError(f"{called}[{i}]: the text is empty. Drop the pair.")
-    return Pairs(*found)
 
 
 def _sacrebleu() -> Any:
