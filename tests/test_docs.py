@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import longshort
 from longshort.cli import app
-from longshort.tasks import Tagger
+from longshort.tasks import Tagger, Translator
 from longshort.tasks._language_training import LanguagePlan
 from longshort.tasks._net_training import TrainPlan
 
@@ -166,3 +166,20 @@ def test_speech_page(tmp_path, monkeypatch):
         commands = run_blocks("speech.md", names)
     assert commands == ["train", "evaluate", "predict", "stream"]
     assert names["scores"]["wer"] < 0.2 and names["found"][0] == names["transcript"].text
+
+
+@pytest.mark.slow
+def test_translation_page(tmp_path, monkeypatch):
+    """Its blocks in their order, Python and commands, with two epochs a training."""
+    pytest.importorskip("sacrebleu")
+    monkeypatch.chdir(tmp_path)
+    fit = Translator.fit
+
+    def quick(self, *args, **given):
+        self.epochs = 2
+        return fit(self, *args, **given)
+
+    monkeypatch.setattr(Translator, "fit", quick)
+    names = {}
+    assert run_blocks("translation.md", names) == ["train", "predict", "predict", "evaluate"]
+    assert len(names["translations"]) == 78 and (tmp_path / "alignment.png").exists()

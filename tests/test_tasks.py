@@ -23,6 +23,7 @@ from longshort.tasks import (
     Task,
     TextClassifier,
     Transcriber,
+    Translator,
     load,
 )
 
@@ -97,6 +98,11 @@ CASES = {
         some_recordings(),
         some_recordings()[:1],
     ),
+    "Translator": Case(
+        lambda **more: Translator(4, unit="word", embedding_size=4, epochs=2, **more),
+        (TEXTS, TEXTS[::-1]),
+        (TEXTS,),
+    ),
 }
 
 
@@ -124,7 +130,7 @@ def values(prediction: Any) -> np.ndarray:
 
 
 def outputs(task: Task, case: Case) -> list[np.ndarray]:
-    if isinstance(task, Transcriber):  # texts alone would hide a difference
+    if isinstance(task, (Transcriber, Translator)):  # texts alone would hide a difference
         return [np.array([s for best in task.n_best(*case.predict) for _, s in best])]
     names = [name for name in ("predict", "predict_proba") if hasattr(task, name)]
     return [values(getattr(task, name)(*case.predict)) for name in names]
@@ -136,7 +142,10 @@ def equal(first: list[np.ndarray], second: list[np.ndarray]) -> bool:
 
 def test_every_task_has_a_case() -> None:
     public = [getattr(tasks, name) for name in tasks.__all__]
-    assert {c.__name__ for c in public if isinstance(c, type) and c is not Task} == set(CASES)
+    assert {c.__name__ for c in public if isinstance(c, type) and issubclass(c, Task)} == {
+        *CASES,
+        "Task",
+    }
 
 
 @pytest.mark.parametrize("method", ["predict", "evaluate", "save"])
@@ -172,6 +181,8 @@ def test_fit(pair: tuple[Task, Case]) -> None:
 
 def test_evaluate_gives_numbers(pair: tuple[Task, Case]) -> None:
     task, case = pair
+    if isinstance(task, Translator):
+        pytest.importorskip("sacrebleu")
     scores = task.evaluate(*case.fit)
     assert scores
     groups = scores.values() if isinstance(next(iter(scores.values())), dict) else [scores]

@@ -17,12 +17,14 @@ from longshort.cli._groups import expanded
 from longshort.cli._language import train_language
 from longshort.cli._tag import train_tag
 from longshort.cli._transcribe import train_transcribe
+from longshort.cli._translate import train_translate
 
 Model = Annotated[Path, typer.Option(help="Save the model to this file.")]
 
 train_app = typer.Typer(name="train", help="Train a model and save it to a file.")
 train_app.command("tag")(train_tag)
 train_app.command("transcribe")(train_transcribe)
+train_app.command("translate")(train_translate)
 train_app.command("language")(train_language)
 
 

@@ -14,6 +14,7 @@ import typer
 from longshort._errors import DataError
 from longshort.cli import _common as common
 from longshort.cli._common import Epochs, Json, Seed
+from longshort.cli._translate import SearchOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,17 +29,15 @@ class AudioOptions:
     path_col: Annotated[
         str, typer.Option(help="Column with the paths of recordings, from the table's folder.")
     ] = "path"
-    beam_size: Annotated[
-        int, typer.Option(help="Candidates of the search for a transcript.", min=1)
-    ] = 1
     ngram_weight: Annotated[
         float | None, typer.Option(help="What the n-gram model counts in the search.")
     ] = None
     bonus: Annotated[float, typer.Option(help="For each label in the search, in nats.")] = 0.0
 
-    def search(self) -> dict[str, Any]:
+    def search(self, options: SearchOptions) -> dict[str, Any]:
         """Return the arguments of a search."""
-        return {name: v for name, v in vars(self).items() if name != "path_col"}
+        given = {name: v for name, v in vars(self).items() if name != "path_col"}
+        return given | {"beam_size": options.beam_size or 1}
 
 
 @common.guarded
@@ -177,21 +176,23 @@ def sounds(data: str, path_col: str) -> Clips:
     return read(data, path_col, None)
 
 
-def predict(task: Any, data: str, options: AudioOptions) -> pd.DataFrame:
+def predict(task: Any, data: str, options: AudioOptions, search: SearchOptions) -> pd.DataFrame:
     """Return a row a recording: its path and its text."""
     import pandas as pd
 
     clips = sounds(data, options.path_col)
     with naming_lines(clips):
-        texts = task.predict(clips.paths, **options.search())
+        texts = task.predict(clips.paths, **options.search(search))
     return pd.DataFrame({"path": clips.paths, "text": texts})
 
 
-def evaluate(task: Any, data: str, options: AudioOptions, text_col: str) -> dict[str, float]:
+def evaluate(
+    task: Any, data: str, options: AudioOptions, search: SearchOptions, text_col: str
+) -> dict[str, float]:
     """Return the scores of a table of recordings and texts."""
     clips = read(data, options.path_col, text_col)
     with naming_lines(clips):
-        scores: dict[str, float] = task.evaluate(clips.paths, clips.texts, **options.search())
+        scores: dict[str, float] = task.evaluate(clips.paths, clips.texts, **options.search(search))
     return scores
 
 

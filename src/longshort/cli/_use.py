@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli import _tag, _text, _transcribe
+from longshort.cli import _tag, _text, _transcribe, _translate
 from longshort.cli._common import Data, Json, LabelCol
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
@@ -21,6 +21,7 @@ from longshort.cli._language import score_lines, score_text
 from longshort.cli._tag import TagOptions, WordOptions
 from longshort.cli._text import TextColumns
 from longshort.cli._transcribe import AudioOptions
+from longshort.cli._translate import SearchOptions, TranslationOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,8 @@ class Given:
     columns: TextColumns
     tags: WordOptions | TagOptions
     audio: AudioOptions
+    search: SearchOptions
+    translation: TranslationOptions
     label_col: str
     futr: Path | None = None
     n_windows: int = 0
@@ -64,6 +67,8 @@ def predict(
     columns: TextColumns,
     words: WordOptions,
     audio: AudioOptions,
+    search: SearchOptions,
+    translation: TranslationOptions,
     output: Annotated[
         Path | None,
         typer.Option(help="Write to this file (csv, tsv, parquet, jsonl; tags: any name)."),
@@ -84,7 +89,8 @@ def predict(
 
     inputs: list[str | Path] = [file, data, *given(futr, static)]
     task = load(file)
-    asked = Given(task, file, data, table_options, columns, words, audio, label_col, futr)
+    groups = (table_options, columns, words, audio, search, translation)
+    asked = Given(task, file, data, *groups, label_col, futr)
     if isinstance(task, Tagger):
         common.check_targets({"--output of tags": output}, inputs=inputs)
         _refuse_for_tagger(asked)
@@ -111,6 +117,8 @@ def evaluate(
     columns: TextColumns,
     tags: TagOptions,
     audio: AudioOptions,
+    search: SearchOptions,
+    translation: TranslationOptions,
     n_windows: Annotated[int, typer.Option(help="Windows of a forecast to score.", min=1)] = 3,
     label_col: LabelCol = "label",
     as_json: Json = False,
@@ -125,7 +133,8 @@ def evaluate(
     from longshort.tasks import load
 
     task = load(file)
-    asked = Given(task, file, data, table_options, columns, tags, audio, label_col, None, n_windows)
+    groups = (table_options, columns, tags, audio, search, translation)
+    asked = Given(task, file, data, *groups, label_col, None, n_windows)
     scored = _use_of(asked.task, _EVALUATE)(asked)
     if as_json:
         common.print_json({"model": "saved", **scored.content})
@@ -228,14 +237,26 @@ def _evaluate_language(asked: Given) -> Scored:
 
 def _predict_sounds(asked: Given) -> pd.DataFrame:
     _refuse_for_transcriber(asked)
-    return _transcribe.predict(asked.task, asked.data, asked.audio)
+    return _transcribe.predict(asked.task, asked.data, asked.audio, asked.search)
 
 
 def _evaluate_sounds(asked: Given) -> Scored:
     _refuse_for_transcriber(asked)
     column = asked.columns.text_col
-    scores = _transcribe.evaluate(asked.task, asked.data, asked.audio, column)
+    scores = _transcribe.evaluate(asked.task, asked.data, asked.audio, asked.search, column)
     rows = [[k, f"{v:.4f}"] for k, v in scores.items()]
+    return Scored(scores, lambda: common.print_columns(rows))
+
+
+def _predict_translations(asked: Given) -> pd.DataFrame:
+    _refuse_for_translator(asked)
+    return _translate.predict(asked.task, asked.data, asked.translation, asked.search)
+
+
+def _evaluate_translations(asked: Given) -> Scored:
+    _refuse_for_translator(asked)
+    scores = _translate.evaluate(asked.task, asked.data, asked.translation, asked.search)
+    rows = [[k.replace("_", " "), f"{v:.4f}"] for k, v in scores.items()]
     return Scored(scores, lambda: common.print_columns(rows))
 
 
@@ -245,6 +266,7 @@ _PREDICT = {
     "SequenceClassifier": _predict_sequences,
     "TextClassifier": _predict_texts,
     "Transcriber": _predict_sounds,
+    "Translator": _predict_translations,
 }
 _EVALUATE = {
     "Forecaster": _evaluate_forecast,
@@ -253,26 +275,43 @@ _EVALUATE = {
     "Tagger": _evaluate_tags,
     "TextClassifier": _evaluate_texts,
     "Transcriber": _evaluate_sounds,
+    "Translator": _evaluate_translations,
 }
 
 
 def _refuse_text_options(asked: Given) -> None:
     """Refuse options that only a model of texts, a tagger or a transcriber has a use for."""
-    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
+    _refuse_search_options(asked)
     _refuse(asked, asked.columns, TextColumns(), "a model of texts")
     _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
 
 
 def _refuse_row_options(asked: Given) -> None:
     """Refuse options that only a model of series, sequences or sounds has a use for."""
-    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
+    _refuse_search_options(asked)
     _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+
+
+def _refuse_search_options(asked: Given) -> None:
+    """Refuse options that only a transcriber or a translator has a use for."""
+    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
+    _refuse(asked, asked.search, SearchOptions(), "a transcriber or a translator")
+    _refuse(asked, asked.translation, TranslationOptions(), "a translator")
+
+
+def _refuse_for_translator(asked: Given) -> None:
+    refuse_for_classifier(asked.tables, asked.futr, asked.file)
+    _refuse(asked, asked.tables, TableOptions(), "series or sequences")
+    _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+    _refuse(asked, asked.audio, AudioOptions(), "a transcriber")
+    _refuse(asked, asked.columns, TextColumns(), "a classifier of texts or a transcriber")
 
 
 def _refuse_for_transcriber(asked: Given) -> None:
     refuse_for_classifier(asked.tables, asked.futr, asked.file)
     _refuse(asked, asked.tables, TableOptions(), "series or sequences")
     _refuse(asked, asked.tags, type(asked.tags)(), "a tagger")
+    _refuse(asked, asked.translation, TranslationOptions(), "a translator")
     if asked.columns.label_sep is not None:
         raise DataError(f"--label-sep: is for a model of texts, but {asked.file} holds sounds.")
 

@@ -2,6 +2,7 @@
 
 from longshort.data._conll import TaggedSet, read_conll, read_conllu
 from longshort.data._frames import check_series
+from longshort.data._parallel import ParallelSet, read_parallel
 from longshort.data._sequences import (
     SequenceSet,
     Standardizer,
@@ -17,6 +18,7 @@ from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
 __all__ = [
+    "ParallelSet",
     "SequenceSet",
     "SeriesSet",
     "Standardizer",
@@ -29,6 +31,7 @@ __all__ = [
     "pad_sequences",
     "read_conll",
     "read_conllu",
+    "read_parallel",
     "read_sequences",
     "read_table",
     "read_texts",

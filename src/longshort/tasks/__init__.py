@@ -1,5 +1,7 @@
 """The jobs that people use LSTMs for."""
 
+from longshort.tasks._alignment import Alignment
+from longshort.tasks._alignment_plot import plot_alignment
 from longshort.tasks._base import Task
 from longshort.tasks._conformal import conformal_intervals
 from longshort.tasks._explain_plot import plot_explanation
@@ -14,8 +16,10 @@ from longshort.tasks._tagger import Tagger
 from longshort.tasks._text_classifier import TextClassifier
 from longshort.tasks._training_plot import plot_training
 from longshort.tasks._transcriber import Transcriber
+from longshort.tasks._translator import Translator
 
 __all__ = [
+    "Alignment",
     "Forecaster",
     "LanguageModel",
     "SequenceClassifier",
@@ -23,8 +27,10 @@ __all__ = [
     "Task",
     "TextClassifier",
     "Transcriber",
+    "Translator",
     "conformal_intervals",
     "load",
+    "plot_alignment",
     "plot_by_horizon",
     "plot_explanation",
     "plot_forecast",

@@ -1,0 +1,215 @@
+"""The network of a translator, and the Keras models that share its layers.
+
+Axis letters: B pairs, S source tokens, T target tokens, E values of a token's vector, H units,
+V target tokens of the vocabulary, N sentences and K candidates of each in a search.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from longshort.layers import Bidirectional
+from longshort.tasks._cross_attention import CrossAttention
+from longshort.tasks._language_net import TiedEmbedding, log_probability
+from longshort.tasks._seeded import seeded_lstm, seeds_of
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Seq2SeqPlan:
+    """What a network is built from.
+
+    Attributes:
+        num_source: Tokens of the source's vocabulary.
+        num_target: V.
+        shared: Whether both are one vocabulary, with one matrix of vectors.
+        embedding_size: E.
+        units: H, even: of each LSTM of the decoder; each direction of the encoder has H / 2.
+        num_layers: LSTM layers of the encoder.
+        attention: Kind of `CrossAttention`.
+        dropout: Of vectors, between layers, and before the softmax.
+        seed: Of first weights and noise.
+    """
+
+    num_source: int
+    num_target: int
+    shared: bool
+    embedding_size: int
+    units: int
+    num_layers: int
+    attention: str
+    dropout: float
+    seed: int
+
+    def num_weights(self) -> int:
+        """Return how many weights there are at least."""
+        E, H = self.embedding_size, self.units
+        vectors = self.num_target * (E + 1) + (0 if self.shared else self.num_source * E)
+        encoder = sum(2 * (D + H // 2 + 1) * 2 * H for D in (E, *[H] * (self.num_layers - 1)))
+        bridge = 2 * (H + 1) * 2 * H
+        decoder = (E + H + 1) * 4 * H + (3 * H + 1) * 4 * H
+        return vectors + encoder + bridge + decoder + (2 * H + 1) * E
+
+
+class Seq2SeqNet:
+    """Encoder and decoder with attention, all steps of a target at once (teacher forcing).
+
+        values = BiLSTM(..BiLSTM(E_source[source]))
+        y1 = LSTM(E[target])                      from the encoder's last states
+        context = attention(y1, values)
+        y2 = LSTM([y1, context])
+        logits = tanh([y2, context] W) E' + b
+
+    The query is the first layer's output, as in GNMT (Wu et al. 2016): so the context is part of
+    a recurrence, and yet no layer has to wait for another's last step.
+
+    Attributes:
+        plan: What it is built from.
+        model: Numbers (B, S) and (B, T), 0 for padding on the right, to logits (B, T, V).
+        trainer: Numbers of source, target and the tokens that follow, to the loss of each,
+            (B, T), with `label_smoothing` (Szegedy et al. 2016).
+        encoder: Numbers (B, S) to values and keys (B, S, H) and the states h, c of both LSTMs of
+            the decoder, (B, H) each.
+        scorer: Targets, those that follow, values, keys, mask (B, S) and states to log
+            probabilities (B, T), attention (B, T, S) and states.
+    """
+
+    def __init__(self, plan: Seq2SeqPlan, label_smoothing: float = 0.0) -> None:
+        self.plan = plan
+        self._seeds = seeds_of(plan.seed)
+        E, H = plan.embedding_size, plan.units
+        self.embedding = TiedEmbedding(
+            plan.num_target, E, seed=next(self._seeds), name="target_vectors"
+        )
+        self.source_embedding: Any = self.embedding
+        if not plan.shared:
+            first = keras.initializers.RandomNormal(0.0, E**-0.5, next(self._seeds))
+            self.source_embedding = keras.layers.Embedding(
+                plan.num_source, E, embeddings_initializer=first, name="source_vectors"
+            )
+        self.encoders = []
+        for _ in range(plan.num_layers):
+            forward, backward = (
+                seeded_lstm(
+                    H // 2,
+                    self._seeds,
+                    return_sequences=True,
+                    return_state=True,
+                    go_backwards=backwards,
+                )
+                for backwards in (False, True)
+            )
+            self.encoders.append(Bidirectional(forward, backward_layer=backward))
+        self.bridges = [self._dense(2 * H, "tanh") for _ in "hc"]
+        self.decoders = [
+            seeded_lstm(H, self._seeds, return_sequences=True, return_state=True) for _ in "12"
+        ]
+        self.attention = CrossAttention(plan.attention, seed=next(self._seeds))
+        kind = plan.attention
+        self.keys = None if kind == "dot" else self._dense(H, use_bias=kind == "additive")
+        self.query = self._dense(H, use_bias=False) if kind == "additive" else None
+        self.combine = self._dense(E, "tanh")
+        self._make_models(label_smoothing)
+
+    def _dense(self, units: int, activation: str | None = None, use_bias: bool = True) -> Any:
+        kernel = keras.initializers.GlorotUniform(next(self._seeds))
+        return keras.layers.Dense(units, activation, use_bias, kernel_initializer=kernel)
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return keras.layers.Dropout(self.plan.dropout, seed=next(self._seeds))(x)
+
+    def _make_models(self, label_smoothing: float) -> None:
+        H = self.plan.units
+        source, target, following = (
+            keras.Input((None,), dtype="int32", name=name)
+            for name in ("source", "target", "following")
+        )
+        mask = ops.not_equal(source, 0)
+        values, keys, states = self._encode(source, mask)
+        logits, *_ = self._decode(target, values, keys, mask, states)
+        self.model = keras.Model([source, target], logits, name="translator")
+        smoothed = _smoothed_loss(logits, following, label_smoothing)
+        self.trainer = keras.Model([source, target, following], smoothed)
+        self.encoder = keras.Model(source, [values, keys, *states])
+
+        values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
+        mask = keras.Input((None,), dtype="bool", name="mask")
+        before = [keras.Input((H,), name=name) for name in ("h1", "c1", "h2", "c2")]
+        logits, weights, *after = self._decode(target, values, keys, mask, before)
+        inputs = [target, following, values, keys, mask, *before]
+        self.scorer = keras.Model(inputs, [log_probability(logits, following), weights, *after])
+
+    def step(self, candidates: int) -> keras.Model:
+        """Return a step of a search with K candidates: they attend as K steps of a target would.
+
+        Tokens (N, K), values, keys, mask (N, S) and states (N, K, H) to log probabilities
+        (N, K, V), attention (N, K, S) and the states after the step.
+        """
+        K, H = candidates, self.plan.units
+        tokens = keras.Input((K,), dtype="int32", name="tokens")
+        values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
+        mask = keras.Input((None,), dtype="bool", name="mask")
+        before = [keras.Input((K, H), name=name) for name in ("h1", "c1", "h2", "c2")]
+        y, *first = _lstm_step(self.decoders[0], self.embedding(tokens), before[:2])
+        context, weights = self.attention(self._queried(y), keys, values, mask)
+        both = ops.concatenate([y, context], axis=-1)
+        y, *second = _lstm_step(self.decoders[1], both, before[2:])
+        combined = self.combine(ops.concatenate([y, context], axis=-1))
+        chances = ops.log_softmax(self.embedding(combined, reverse=True), axis=-1)
+        inputs = [tokens, values, keys, mask, *before]
+        return keras.Model(inputs, [chances, weights, *first, *second])
+
+    def _encode(self, source: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        x = self.source_embedding(source)
+        for layer in self.encoders:
+            x, h_forward, c_forward, h_backward, c_backward = layer(self._dropped(x), mask=mask)
+        H = self.plan.units
+        h, c = (
+            bridge(ops.concatenate(ends, axis=-1))
+            for bridge, ends in zip(
+                self.bridges, ([h_forward, h_backward], [c_forward, c_backward]), strict=True
+            )
+        )
+        values = self._dropped(x)
+        keys = values if self.keys is None else self.keys(values)
+        return values, keys, [h[:, :H], c[:, :H], h[:, H:], c[:, H:]]
+
+    def _decode(
+        self, target: Tensor, values: Tensor, keys: Tensor, mask: Tensor, states: list[Tensor]
+    ) -> list[Tensor]:
+        """Return logits, attention and the states after the last step that is no padding."""
+        real = ops.not_equal(target, 0)
+        vectors = self._dropped(self.embedding(target))
+        y, *first = self.decoders[0](vectors, initial_state=states[:2], mask=real)
+        y = self._dropped(y)
+        context, weights = self.attention(self._queried(y), keys, values, mask)
+        both = ops.concatenate([y, context], axis=-1)
+        y, *second = self.decoders[1](both, initial_state=states[2:], mask=real)
+        combined = self.combine(ops.concatenate([self._dropped(y), context], axis=-1))
+        logits = self.embedding(self._dropped(combined), reverse=True)
+        return [logits, weights, *first, *second]
+
+    def _queried(self, y: Tensor) -> Tensor:
+        return y if self.query is None else self.query(y)
+
+
+def _lstm_step(layer: Any, x: Tensor, states: list[Tensor]) -> list[Tensor]:
+    """One step of a layer for x (N, K, D) from states (N, K, H): y, h, c of shape (N, K, H)."""
+    K, H = x.shape[1], layer.units
+    flat = [ops.reshape(each, (-1, H)) for each in states]
+    y, h, c = layer(ops.reshape(x, (-1, 1, x.shape[-1])), initial_state=flat)
+    return [ops.reshape(each, (-1, K, H)) for each in (y, h, c)]
+
+
+def _smoothed_loss(logits: Tensor, following: Tensor, share: float) -> Tensor:
+    """Cross-entropy (B, T) with a distribution that has `share` spread over all tokens."""
+    loss = -log_probability(logits, following)
+    if not share:
+        return loss
+    spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+    return (1.0 - share) * loss + share * spread

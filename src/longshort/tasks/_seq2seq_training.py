@@ -1,0 +1,115 @@
+"""Train an encoder-decoder on pairs of sentences, with teacher forcing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from longshort.tasks._epochs import run_epochs
+from longshort.tasks._seq2seq_net import Seq2SeqNet
+from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
+from longshort.tasks._seq2seq_scoring import Scorer
+from longshort.tasks._training import Progress
+
+# Steps of a training whose epochs are not given: 20 passes over 29,000 pairs in batches of 64.
+USUAL_STEPS, MOST_EPOCHS = 9_000, 100
+
+
+@dataclass(frozen=True)
+class Seq2SeqSchedule:
+    """How long, how fast, and in what portions to train.
+
+    Attributes:
+        batch_size: Most pairs of a step.
+        epochs: Most passes; None: so many that there are some 9,000 steps, 100 at most.
+        learning_rate: At its highest.
+        clip_norm: Most that the norm of all gradients together may be.
+        patience: Epochs without a lower validation loss before the end.
+        max_minutes: Time after which training ends, or None.
+        seed: Shuffles.
+    """
+
+    batch_size: int
+    epochs: int | None
+    learning_rate: float
+    clip_norm: float
+    patience: int
+    max_minutes: float | None
+    seed: int
+
+    def rate(self, share: float, total: int) -> float:
+        """Return the learning rate after a share of all steps: a short rise, then a cosine."""
+        rise = min(400, total // 10) / total
+        if share < rise:
+            return self.learning_rate * max(share, 1 / total) / rise
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def train(
+    net: Seq2SeqNet, pairs: Pairs, held: Pairs, plan: Seq2SeqSchedule, progress: Progress | None
+) -> tuple[list[np.ndarray], list[float]]:
+    """Train with Adam; stop on the held-out pairs where there are any.
+
+    Args:
+        net: The network.
+        pairs: To train on.
+        held: To stop on; may be empty.
+        plan: How.
+        progress: Called after each epoch with (epoch, epochs, loss).
+
+    Returns:
+        The weights of `net.model` of the best epoch (of the last if nothing is held out), and the
+        losses: validation loss in nats a token, or the training loss.
+
+    Raises:
+        DataError: If the loss was never finite.
+    """
+    import keras
+
+    rng, scorer, model = np.random.default_rng([plan.seed, 1]), Scorer(net), net.trainer
+    lengths = pairs.lengths
+    steps = len(pair_batches(lengths, plan.batch_size, np.random.default_rng(0)))
+    epochs = plan.epochs or min(max(1, round(USUAL_STEPS / steps)), MOST_EPOCHS)
+    total = steps * epochs
+    optimizer = keras.optimizers.Adam(
+        plan.rate(0.0, total), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm
+    )
+    model.compile(optimizer=optimizer, loss=_mean_of_tokens)
+    deadline = None if plan.max_minutes is None else 60 * plan.max_minutes
+    done, began, out_of_time = 0, time.monotonic(), False
+
+    def train_steps() -> Iterator[float]:
+        nonlocal done, out_of_time
+        for batch in pair_batches(lengths, plan.batch_size, rng):
+            share = done / total
+            if deadline is not None:
+                passed = (time.monotonic() - began) / deadline
+                out_of_time = passed >= 1.0 and done > 0
+                if out_of_time:
+                    return
+                share = max(share, passed)
+            optimizer.learning_rate = plan.rate(share, total)
+            source, target, following = arrays(pairs, batch)
+            yield float(model.train_on_batch([source, target, following], following))
+            done += 1
+
+    return run_epochs(
+        net.model,
+        train_steps,
+        (lambda: scorer.mean_loss(held.sources, held.targets)) if len(held) else None,
+        epochs=epochs,
+        patience=plan.patience,
+        progress=progress,
+        ended=lambda: out_of_time,
+    )
+
+
+def _mean_of_tokens(following: object, losses: object) -> object:
+    from keras import ops
+
+    real = ops.cast(ops.not_equal(following, 0), losses.dtype)  # type: ignore[attr-defined]
+    return ops.sum(losses * real) / ops.maximum(ops.sum(real), 1.0)

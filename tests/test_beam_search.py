@@ -1,0 +1,91 @@
+"""Beam search against all sequences there are."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from longshort.data._vocabulary import BEGIN, END
+from longshort.tasks._beam_search import Search, beam_search
+
+V, D, S = 7, 5, 4
+RNG = np.random.default_rng(0)
+VECTORS, BACK = RNG.normal(size=(V, D)), RNG.normal(size=(D, D))
+TO_LOGITS, TO_SOURCE = RNG.normal(size=(D, V)), 3 * RNG.normal(size=(D, S))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    exp = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exp / exp.sum(axis=-1, keepdims=True)
+
+
+def step(tokens: np.ndarray, states: list[np.ndarray]) -> Any:
+    """A small recurrent network, in float64."""
+    h = np.tanh(states[0] @ BACK + VECTORS[tokens])
+    return np.log(softmax(h @ TO_LOGITS)), softmax(h @ TO_SOURCE), [h]
+
+
+def all_sequences(state: np.ndarray, limit: int, search: Search) -> list[tuple[float, Any]]:
+    found = []
+    for length in range(limit):
+        for tokens in itertools.product(range(END + 1, V), repeat=length):
+            pieces = [tokens[i : i + 2] for i in range(length - 1)]
+            if search.no_repeat_ngram_size == 2 and len(set(pieces)) < len(pieces):
+                continue
+            states, last, total, covered = [state], BEGIN, 0.0, np.zeros(S)
+            for token in (*tokens, END):
+                chances, attention, states = step(np.array(last), states)
+                total, covered, last = total + chances[token], covered + attention, token
+            score = total / ((5 + length + 1) / 6) ** search.length_penalty
+            score += search.coverage_penalty * np.log(np.minimum(covered[: S - 1], 1)).sum()
+            found.append((score, tokens))
+    return sorted(found, reverse=True)
+
+
+REAL = np.array([[True, True, True, False]] * 3)
+STARTS = RNG.normal(size=(3, D))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"length_penalty": 0.0},
+        {"length_penalty": 1.0, "num_best": 7},
+        {"length_penalty": 2.0, "coverage_penalty": 0.5},
+        {"no_repeat_ngram_size": 2, "num_best": 3},
+    ],
+)
+def test_a_beam_wide_enough_is_exact(options: dict[str, Any]) -> None:
+    search, limits = Search(128, **options), [5, 3, 1]
+    found = beam_search(step, [STARTS], REAL, limits, search)
+    for one, start, limit in zip(found, STARTS, limits, strict=True):
+        wanted = all_sequences(start, limit, search)[: search.num_best]
+        assert [each.tokens for each in one] == [tokens for _, tokens in wanted]
+        np.testing.assert_allclose([each.score for each in one], [s for s, _ in wanted], rtol=1e-5)
+
+
+def test_one_candidate_takes_the_likeliest_token() -> None:
+    (found,) = beam_search(step, [STARTS[:1]], REAL[:1], [9], Search(1))[0]
+    states, last, tokens = [STARTS[0]], BEGIN, []
+    for _ in range(8):
+        chances, _, states = step(np.array(last), states)
+        last = int(chances[END:].argmax()) + END
+        if last == END:
+            break
+        tokens.append(last)
+    assert found.tokens == tuple(tokens)
+
+
+def test_no_input_sees_another() -> None:
+    search = Search(3, num_best=3, coverage_penalty=0.2)
+    limits = [9, 4, 6]
+    together = beam_search(step, [STARTS], REAL, limits, search)
+    for i in range(3):
+        # Rows of padding around it, as where fewer inputs are there than rows.
+        real = REAL & (np.arange(3) == i)[:, None]
+        alone = beam_search(step, [STARTS], real, limits, search)
+        assert alone[i] == together[i]
+        assert [len(one) for one in alone] == [3 if j == i else 0 for j in range(3)]
