@@ -87,7 +87,7 @@ CASES = {
         (WORDS,),
     ),
     "TextClassifier": Case(
-        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, num_members=2, **more),
+        lambda **more: TextClassifier(4, embedding_size=4, epochs=2, num_members=1, **more),
         (TEXTS, Y),
         (TEXTS,),
     ),

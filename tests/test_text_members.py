@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from longshort.tasks import TextClassifier
+from longshort.tasks import TextClassifier, load
 from longshort.tasks._classifier_training import train
 from longshort.tasks._text_members import build_members, member_seed, train_members
 from longshort.tasks._text_net import TextNetShape, build_text_net
@@ -60,8 +61,8 @@ def test_each_is_trained_as_if_alone() -> None:
 @pytest.mark.parametrize(
     ("when", "kept", "message"), [(4, 2, "after 1 of 3 epochs"), (3, 1, "after 3 of 3")]
 )
-def test_interrupted(when: int, kept: int, message: str) -> None:
-    """Ctrl-C ends the training of all members, and those that there are serve."""
+def test_interrupted(when: int, kept: int, message: str, tmp_path: Path) -> None:
+    """Ctrl-C ends the training of all members, and those that there are serve and are saved."""
     epochs = []
 
     def press(epoch: int, epochs_: int, loss: float) -> None:
@@ -74,4 +75,6 @@ def test_interrupted(when: int, kept: int, message: str) -> None:
         task.fit(X, Y, progress=press)
     assert epochs[-1] == when
     assert len(task.model_.weights) == kept * 9 and task._sizes["num_members"] == kept
-    assert task.predict(X[:2]).shape == (2,)
+    task.save(tmp_path / "x.longshort")
+    again = load(tmp_path / "x.longshort")
+    assert (again.predict_proba(X[:20]) == task.predict_proba(X[:20])).all()
