@@ -50,8 +50,8 @@ def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
             f"  {minutes:5.1f} min, epoch {epoch} of {epochs}: {loss:.4f} nats a token", flush=True
         )
 
-    settings = {"epochs": given.epochs, "max_minutes": given.minutes, "seed": given.seed}
-    model = Translator(given.units, **settings)
+    settings = dict(given.setting)
+    model = Translator(max_minutes=given.minutes, seed=given.seed, **settings)
     model.fit(*pairs("train", direction), validation_data=pairs("val", direction), progress=said)
     minutes = (time.perf_counter() - start) / 60
     if given.save:
@@ -72,11 +72,20 @@ def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
     return about | rows[5] | greedy | {"epochs": len(model.history_), "seed": given.seed}
 
 
+def setting(text: str) -> tuple[str, Any]:
+    name, value = text.split("=", 1)
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directions", nargs="*", help=f"of {', '.join(DIRECTIONS)}; both if none")
-    parser.add_argument("--units", type=int, default=512)
-    parser.add_argument("--epochs", type=int, help="most passes; the task's own default if none")
+    parser.add_argument(
+        "--setting", type=setting, action="append", default=[], help="such as units=256"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="of training, each direction")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--test", action="store_true", help="score on the test part")

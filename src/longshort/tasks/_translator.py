@@ -44,7 +44,8 @@ class Translator(Task):
             vectors are the rows of the softmax in either case.
         dropout: Share of vectors and outputs dropped in training.
         label_smoothing: Share of a token's probability that is spread over all in training.
-        max_length: Training pairs with more tokens on a side are left out, with a warning.
+        max_length: Training pairs with more tokens on a side are left out, with a warning: memory
+            of additive attention grows with its square.
         batch_size: Pairs a step; fewer where they are long.
         epochs: Most passes; None: so many that there are some 9,000 steps, 100 at most.
         learning_rate: Of Adam at its highest, after a short rise; it falls along a cosine.
@@ -79,7 +80,7 @@ class Translator(Task):
 
     def __init__(
         self,
-        units: int = 512,
+        units: int = 384,
         *,
         num_layers: int = 1,
         embedding_size: int = 256,
@@ -93,7 +94,7 @@ class Translator(Task):
         max_length: int = 100,
         batch_size: int = 64,
         epochs: int | None = None,
-        learning_rate: float = 0.001,
+        learning_rate: float = 0.002,
         clip_norm: float = 1.0,
         validation_split: float = 0.05,
         patience: int = 5,
