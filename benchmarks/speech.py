@@ -6,7 +6,8 @@
 
 Of the settings only those of yesno were tried on its validation part, and for unseen speakers that
 recordings are scaled each on its own, seen with one speaker (theo). The data lie in
-../shared/data/speech or where LONGSHORT_DATA says; the rows go to results/speech.json or where --json says.
+../shared/data/speech or where LONGSHORT_DATA says; the rows go to results/speech.json or where
+--json says.
 
 - yesno: 60 recordings of eight words, of one speaker. Training on the first 30 by name, test on
   the last 30; validation: every third of the first 30.
