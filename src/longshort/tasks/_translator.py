@@ -329,8 +329,8 @@ class Translator(Task):
             ImportError: sacrebleu is not installed.
         """
         self._check_fitted("be evaluated")
-        sacrebleu = _sacrebleu()
         sources, references = check_pairs((sources, references), ("sources", "references"))
+        sacrebleu = _sacrebleu()
         found = self.translate(sources, **search)
         ids = [self.source_vocabulary_.encode(text) for text in sources]
         wanted = [self.target_vocabulary_.encode(text) for text in references]
