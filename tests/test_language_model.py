@@ -17,10 +17,11 @@ from longshort.data._vocabulary import END, UNKNOWN
 from longshort.layers import LSTM
 from longshort.tasks import LanguageModel, load
 from longshort.tasks import _language_scoring as scoring
+from longshort.tasks._course import Course
 from longshort.tasks._language_net import LanguageNet, NetPlan
 from longshort.tasks._language_scoring import Scorer
 from longshort.tasks._language_steps import stepper
-from longshort.tasks._language_training import LanguagePlan, _segments
+from longshort.tasks._language_training import RISE, LanguagePlan, _segments
 
 LINES = ["the cat sat on the mat.", "the dog sat on the cat.", "a cat and a dog sat."]
 TEXT = "\n".join(LINES * 8)
@@ -188,7 +189,8 @@ def test_short_texts_get_short_rows(num_tokens: int, shape: tuple[int, ...]) -> 
         **REST,
     )
     assert (plan.batch_size, plan.length, plan.steps) == shape
-    assert plan.epochs == 60 and plan.rate(0.0) > 0 and plan.rate(1.0) < 1e-12
+    course = Course(plan.learning_rate, plan.total, RISE)
+    assert plan.epochs == 60 and course.rate(0.0) > 0 and course.rate(1.0) < 1e-12
 
 
 def test_evaluate_counts_every_token_once(chars: LanguageModel, words: LanguageModel) -> None:

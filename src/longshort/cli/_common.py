@@ -9,6 +9,7 @@ import os
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -244,3 +245,13 @@ def _cell(value: Any, decimals: int) -> str:
     if hasattr(value, "isoformat"):
         return value.isoformat().removesuffix("T00:00:00")
     return str(value)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search for texts takes, of sounds and of translations."""
+
+    beam_size: Annotated[
+        int | None,
+        typer.Option(help="Candidates of the search. Default: 1 for sounds, else 5.", min=1),
+    ] = None

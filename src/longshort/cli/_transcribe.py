@@ -13,8 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Seed
-from longshort.cli._translate import SearchOptions
+from longshort.cli._common import Epochs, Json, SearchOptions, Seed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Seed
+from longshort.cli._common import Epochs, Json, SearchOptions, Seed
 from longshort.cli._groups import expanded
 from longshort.cli._progress import show_seconds
 
@@ -59,16 +59,6 @@ class TranslatorOptions:
 
         given = {name: value for name, value in vars(self).items() if value is not None}
         return Translator(joint=joint, **given)
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """What a search for texts takes, of sounds and of translations."""
-
-    beam_size: Annotated[
-        int | None,
-        typer.Option(help="Candidates of the search. Default: 1 for sounds, else 5.", min=1),
-    ] = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import typer
 from longshort._errors import DataError
 from longshort.cli import _common as common
 from longshort.cli import _tag, _text, _transcribe, _translate
-from longshort.cli._common import Data, Json, LabelCol
+from longshort.cli._common import Data, Json, LabelCol, SearchOptions
 from longshort.cli._forecast import Futr, given, print_scores
 from longshort.cli._forecast_data import Tables, read_tables, refuse_for_classifier
 from longshort.cli._forecast_options import Exog, TableOptions
@@ -21,7 +21,7 @@ from longshort.cli._language import score_lines, score_text
 from longshort.cli._tag import TagOptions, WordOptions
 from longshort.cli._text import TextColumns
 from longshort.cli._transcribe import AudioOptions
-from longshort.cli._translate import SearchOptions, TranslationOptions
+from longshort.cli._translate import TranslationOptions
 
 if TYPE_CHECKING:
     import numpy as np

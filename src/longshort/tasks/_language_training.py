@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from longshort.tasks._course import Course
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._language_scoring import Scorer
@@ -23,6 +22,7 @@ OnStep = Callable[[int, int, float], object]
 # Steps of a training whose epochs are not given: nine passes over a million characters in steps of
 # 16 x 64. Less text gets more passes, but not without end.
 USUAL_STEPS, MOST_EPOCHS = 8_500, 60
+RISE = 100  # steps until the learning rate is at its highest
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,6 @@ class LanguagePlan:
         """Steps of the whole training."""
         return self.steps * self.epochs
 
-    def rate(self, share: float) -> float:
-        """Return the learning rate after a share of the training: a short rise, then a cosine."""
-        rise = min(100, self.total // 10) / self.total
-        if share < rise:
-            return self.learning_rate * max(share, 1 / self.total) / rise
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
-
 
 def train(
     net: LanguageNet,
@@ -111,32 +104,25 @@ def train(
     import keras
 
     model = net.trainer(plan.batch_size, plan.length, plan.num_sampled)
+    course = Course(plan.learning_rate, plan.total, RISE, plan.max_minutes)
     optimizer = keras.optimizers.Adam(
-        plan.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
+        course.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
     )
     model.compile(optimizer=optimizer, loss=_negative)
     rng, scorer = np.random.default_rng([plan.seed, 1]), Scorer(net)
-    deadline = None if plan.max_minutes is None else 60 * plan.max_minutes
-    done, began, out_of_time = 0, time.monotonic(), False
     per_step = plan.batch_size * plan.length
     epochs = itertools.count(1)
 
     def train_steps() -> Iterator[float]:
-        nonlocal done, out_of_time
         net.stack.reset_state(plan.batch_size)
         for inputs, targets in _segments(ids, plan, next(epochs), rng):
-            share = done / plan.total
-            if deadline is not None:
-                passed = (time.monotonic() - began) / deadline
-                out_of_time = passed >= 1.0 and done > 0
-                if out_of_time:
-                    return
-                share = max(share, passed)
-            optimizer.learning_rate = plan.rate(share)
+            rate = course.next()
+            if rate is None:
+                return
+            optimizer.learning_rate = rate
             loss = float(model.train_on_batch([inputs, targets], targets))
-            done += 1
             if on_step is not None:
-                on_step(done * per_step, plan.total * per_step, loss)
+                on_step(course.done * per_step, plan.total * per_step, loss)
             yield loss
 
     return run_epochs(
@@ -146,7 +132,7 @@ def train(
         epochs=plan.epochs,
         patience=plan.patience,
         progress=progress,
-        ended=lambda: out_of_time,
+        ended=lambda: course.ended,
     )
 
 

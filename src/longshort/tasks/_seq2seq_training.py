@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from longshort.tasks._course import Course
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._seq2seq_net import Seq2SeqNet
 from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
@@ -17,6 +16,7 @@ from longshort.tasks._training import Progress
 
 # Steps of a training whose epochs are not given: 20 passes over 29,000 pairs in batches of 64.
 USUAL_STEPS, MOST_EPOCHS = 9_000, 100
+RISE = 400  # steps until the learning rate is at its highest
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,6 @@ class Seq2SeqSchedule:
     patience: int
     max_minutes: float | None
     seed: int
-
-    def rate(self, share: float, total: int) -> float:
-        """Return the learning rate after a share of all steps: a short rise, then a cosine."""
-        rise = min(400, total // 10) / total
-        if share < rise:
-            return self.learning_rate * max(share, 1 / total) / rise
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
 def train(
@@ -74,28 +67,20 @@ def train(
     lengths = pairs.lengths
     steps = len(pair_batches(lengths, plan.batch_size, np.random.default_rng(0)))
     epochs = plan.epochs or min(max(1, round(USUAL_STEPS / steps)), MOST_EPOCHS)
-    total = steps * epochs
+    course = Course(plan.learning_rate, steps * epochs, RISE, plan.max_minutes)
     optimizer = keras.optimizers.Adam(
-        plan.rate(0.0, total), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm
+        course.rate(0.0), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm
     )
     model.compile(optimizer=optimizer, loss=_mean_of_tokens)
-    deadline = None if plan.max_minutes is None else 60 * plan.max_minutes
-    done, began, out_of_time = 0, time.monotonic(), False
 
     def train_steps() -> Iterator[float]:
-        nonlocal done, out_of_time
         for batch in pair_batches(lengths, plan.batch_size, rng):
-            share = done / total
-            if deadline is not None:
-                passed = (time.monotonic() - began) / deadline
-                out_of_time = passed >= 1.0 and done > 0
-                if out_of_time:
-                    return
-                share = max(share, passed)
-            optimizer.learning_rate = plan.rate(share, total)
+            rate = course.next()
+            if rate is None:
+                return
+            optimizer.learning_rate = rate
             source, target, following = arrays(pairs, batch)
             yield float(model.train_on_batch([source, target, following], following))
-            done += 1
 
     return run_epochs(
         net.model,
@@ -104,7 +89,7 @@ def train(
         epochs=epochs,
         patience=plan.patience,
         progress=progress,
-        ended=lambda: out_of_time,
+        ended=lambda: course.ended,
     )
 
 
