@@ -15,10 +15,9 @@ import pytest
 from longshort._errors import DataError
 from longshort.data._batches import fixed_batches
 from longshort.tasks import SequenceClassifier, TextClassifier, load
-from longshort.tasks._classifier_training import logits
+from longshort.tasks._classifier_training import _rarest, logits
 from longshort.tasks._labels import check_label_sets
 from longshort.tasks._scores import calibration_error, fit_temperature
-from longshort.tasks._text_classifier import _rarest
 from longshort.tasks._text_input import kept
 from longshort.tasks._text_net import POOLINGS, Pooling, TextNetShape, build_text_net
 
@@ -73,7 +72,7 @@ def test_learns(fitted: TextClassifier) -> None:
     assert scores["accuracy"] >= 0.95 and scores["majority_accuracy"] == 0.5
     assert list(scores) == [
         *("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error"),
-        "majority_accuracy",
+        *("linear_accuracy", "majority_accuracy"),
     ]
     assert fitted.classes_.tolist() == ["no", "yes"] and fitted.num_held_out_ == 16
     p = fitted.predict_proba(test)
@@ -197,7 +196,7 @@ def test_several_labels(several: TextClassifier, tmp_path: Path) -> None:
     scores = several.evaluate(test, [[label] for label in labels])
     assert set(scores) == {
         *("micro_f1", "macro_f1", "subset_accuracy", "log_loss", "calibration_error"),
-        "majority_subset_accuracy",
+        *("linear_micro_f1", "majority_subset_accuracy"),
     }
     assert scores["micro_f1"] > 0.9 and scores["subset_accuracy"] > 0.8
     several.save(tmp_path / "x")

@@ -64,6 +64,10 @@ class TextOptions:
     num_members: Annotated[
         int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
     ] = None
+    ngrams: Annotated[
+        int | None,
+        typer.Option(help="Tokens of the linear part's longest runs; 0 for none.", min=0),
+    ] = None
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Train as if all labels were equally frequent.")
     ] = False

@@ -25,7 +25,8 @@ def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.
     """Choose a validation part evenly from each class.
 
     Args:
-        targets: (n,) class indices.
+        targets: (n,) class indices, or (n, K) of 0 and 1, which are divided evenly by the rarest
+            label of each sequence.
         share: Of the sequences, 0 to below 1.
         rng: Decides which.
 
@@ -36,6 +37,8 @@ def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.
         >>> held_out(np.array([0] * 8 + [1] * 4), 0.25, np.random.default_rng(0)).sum()
         np.int64(3)
     """
+    if targets.ndim == 2:
+        targets = _rarest(targets)
     order = rng.permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]
     # Every (1/share)-th in the order of classes: no class is off by more than one.
@@ -48,6 +51,13 @@ def held_out(targets: np.ndarray, share: float, rng: np.random.Generator) -> np.
         if part[members].all():
             part[members] = False
     return part
+
+
+def _rarest(targets: np.ndarray) -> np.ndarray:
+    """Return the rarest label of each row of (n, K), K where it has none."""
+    order = np.argsort(targets.sum(axis=0), kind="stable")
+    first = targets[:, order].argmax(axis=1)
+    return np.where(targets.any(axis=1), order[first], targets.shape[1])
 
 
 def train(

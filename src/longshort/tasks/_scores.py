@@ -32,6 +32,11 @@ def log_softmax(values: np.ndarray) -> np.ndarray:
     return values - np.log(np.exp(values).sum(axis=-1, keepdims=True))
 
 
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-values)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))
+
+
 def classification_scores(
     true: np.ndarray, probabilities: np.ndarray, majority: int
 ) -> dict[str, float]:
@@ -236,5 +241,4 @@ def _slope_softmax(values: np.ndarray, targets: np.ndarray, factor: float) -> fl
 
 
 def _slope_sigmoid(values: np.ndarray, targets: np.ndarray, factor: float) -> float:
-    p = 0.5 * (1 + np.tanh(0.5 * factor * values))
-    return float(((p - targets) * values).mean())
+    return float(((sigmoid(factor * values) - targets) * values).mean())

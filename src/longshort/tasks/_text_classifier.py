@@ -29,11 +29,13 @@ from longshort.tasks._scores import (
     fit_temperature,
     log_softmax,
     multi_label_scores,
+    sigmoid,
 )
 from longshort.tasks._text_classifier_params import check_params, class_weights, epochs_of
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
 from longshort.tasks._text_members import build_members, train_members
+from longshort.tasks._text_ngrams import USUAL_SHARE, Ngrams, choose_share
 from longshort.tasks._text_start import read_vectors, shape_of, sizes_of, take_over
 from longshort.tasks._training import Progress
 
@@ -43,8 +45,13 @@ class TextClassifier(Task):
 
     A vocabulary turns a text into tokens, an embedding these into vectors, and LSTMs read them.
     Beside the LSTM's outputs at a token stands its own vector (Lai et al. 2015); the largest and
-    the mean value of each channel over the text go through one dense layer. The answer for a text
-    is the same to the last bit, alone or in any company.
+    the mean value of each channel over the text go through one dense layer. A linear classifier of
+    the tokens and pairs of tokens that a text has (Wang and Manning 2012) is fitted beside the
+    networks, and the share of it that does best on the validation part is taken:
+
+        logits = (1 - share_) networks + share_ linear
+
+    The answer for a text is the same to the last bit, alone or in any company.
 
     Args:
         units: Size H of each LSTM layer and direction.
@@ -64,6 +71,7 @@ class TextClassifier(Task):
         embedding_dropout: Share of words that are dropped, at all their places in a text.
         num_members: Networks that are trained one after the other, from different weights, and
             whose logits are averaged.
+        ngrams: Tokens of the longest runs that the linear part knows, 1 to 5; 0: no linear part.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -85,11 +93,13 @@ class TextClassifier(Task):
     Attributes:
         classes_: (K,) the labels in order; columns of `predict_proba`.
         vocabulary_: The tokens of the training part.
+        share_: Share of the linear part, 0 to 1; 0.5 where nothing was held out.
         temperature_: What logits are divided by to be calibrated.
         num_held_out_: Texts of the validation part.
         history_: Validation loss of each epoch of the first member (training loss where nothing was
             held out).
-        model_: Keras model: (B, T) numbers of tokens and (B, T) mask to (B, K) logits.
+        model_: Keras model of the networks: (B, T) numbers of tokens and (B, T) mask to (B, K)
+            logits.
 
     Example:
         >>> texts = ["good film", "a bad film", "very good", "so bad"] * 10
@@ -101,6 +111,7 @@ class TextClassifier(Task):
 
     classes_: np.ndarray
     vocabulary_: Vocabulary
+    share_: float
     temperature_: float
     num_held_out_: int
     history_: list[float]
@@ -122,6 +133,7 @@ class TextClassifier(Task):
         dropout: float = 0.5,
         embedding_dropout: float = 0.3,
         num_members: int = 3,
+        ngrams: int = 2,
         multi_label: bool = False,
         threshold: float = 0.5,
         class_weight: str | dict[Any, float] | None = None,
@@ -146,6 +158,7 @@ class TextClassifier(Task):
         self.dropout = dropout
         self.embedding_dropout = embedding_dropout
         self.num_members = num_members
+        self.ngrams = ngrams
         self.multi_label = multi_label
         self.threshold = threshold
         self.class_weight = class_weight
@@ -212,10 +225,7 @@ class TextClassifier(Task):
             more = self._check_labels(validation_data[1], len(held_texts), "validation labels")
             held_targets = self._index(more, classes, "validation labels")
         else:
-            rng = np.random.default_rng([self.seed, 0])
-            # Sets of labels are divided evenly by how rare their rarest label is.
-            strata = _rarest(targets) if self.multi_label else targets
-            part = held_out(strata, self.validation_split, rng)
+            part = held_out(targets, self.validation_split, np.random.default_rng([self.seed, 0]))
             held_texts = [texts[i] for i in np.flatnonzero(part)]
             held_targets = targets[part]
             texts = [texts[i] for i in np.flatnonzero(~part)]
@@ -229,20 +239,21 @@ class TextClassifier(Task):
         )
         sequences = encode_texts(texts, vocabulary, self.max_tokens)
         held = encode_texts(held_texts, vocabulary, self.max_tokens)
+        parts = sequences, targets, held, held_targets
         longest = max(map(len, sequences))
         weights = class_weights(self.class_weight, targets, classes)
         embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
         sizes = sizes_of(self, embeddings, start)
         shape = shape_of(self, sizes, len(vocabulary), len(classes))
+        linear = None
+        if self.ngrams:
+            linear = Ngrams.fit(*parts, len(vocabulary), self.ngrams, weights)
         trained, history, num_members = train_members(
             shape,
             self.seed,
             self.num_members,
             {"embeddings": embeddings, "lstm": None if start is None else start.lstm},
-            sequences,
-            targets,
-            held,
-            held_targets,
+            *parts,
             learning_rate=self.learning_rate,
             epochs=epochs_of(self, len(texts)),
             batch_size=self.batch_size,
@@ -260,12 +271,13 @@ class TextClassifier(Task):
         self._longest, self._sizes = longest, sizes | {"num_members": num_members}
         each = targets if self.multi_label else np.eye(len(classes))[targets]
         self._shares = each.mean(axis=0).astype(np.float64)
-        self.temperature_ = 1.0
+        self.model_, self._linear, self.temperature_ = model, linear, 1.0
+        self.share_ = USUAL_SHARE if linear is not None else 0.0
         if held:
-            self.temperature_ = fit_temperature(
-                logits(model, held, longest, fixed_batches), held_targets
-            )
-        self.model_ = model
+            if linear is not None:
+                networks = logits(model, held, longest, fixed_batches)
+                self.share_ = choose_share(networks, linear.logits(held), held_targets)
+            self.temperature_ = fit_temperature(self._logits(held), held_targets)
         return self
 
     def predict_proba(self, texts: Any) -> np.ndarray:
@@ -287,7 +299,7 @@ class TextClassifier(Task):
         """
         self._check_fitted("predict")
         sequences = encode_texts(check_texts(texts), self.vocabulary_, self.max_tokens)
-        return self._probabilities(logits(self.model_, sequences, self._longest, fixed_batches))
+        return self._probabilities(self._logits(sequences))
 
     def predict(self, texts: Any) -> Any:
         """Return the most probable label of each text.
@@ -307,9 +319,10 @@ class TextClassifier(Task):
 
         Returns:
             accuracy, balanced_accuracy, macro_f1, log_loss (nats), calibration_error (expected
-            calibration error, 15 bins) and, to compare with, majority_accuracy: that of always
-            guessing the most frequent label of the training. With `multi_label`: micro_f1,
-            macro_f1, subset_accuracy, log_loss, calibration_error and majority_subset_accuracy.
+            calibration error, 15 bins) and, to compare with, linear_accuracy, that of the linear
+            part alone, and majority_accuracy, that of always guessing the most frequent label of
+            the training. With `multi_label`: micro_f1, macro_f1, subset_accuracy, log_loss,
+            calibration_error, linear_micro_f1 and majority_subset_accuracy.
 
         Raises:
             NotFittedError: Before `fit`.
@@ -330,14 +343,21 @@ class TextClassifier(Task):
         texts = check_texts(texts)
         found = self._check_labels(labels, len(texts), "labels")
         targets = self._index(found, self._classes, "labels")
-        p = self.predict_proba(texts)
+        sequences = encode_texts(texts, self.vocabulary_, self.max_tokens)
+        p = self._probabilities(self._logits(sequences))
+        linear = None if self._linear is None else self._linear.logits(sequences)
         if self.multi_label:
             scores = multi_label_scores(targets, p, self.threshold, self._shares)
+            if linear is not None:
+                alone = multi_label_scores(targets, sigmoid(linear), self.threshold, self._shares)
+                scores["linear_micro_f1"] = alone["micro_f1"]
             return class_report(scores, self._classes, targets > 0, p >= self.threshold)
         scores = classification_scores(targets, p, int(self._shares.argmax()))
         majority = scores.pop("majority_accuracy")
         chosen = p.argmax(axis=1)
         scores["calibration_error"] = calibration_error(p.max(axis=1), chosen == targets)
+        if linear is not None:
+            scores["linear_accuracy"] = float((linear.argmax(axis=1) == targets).mean())
         scores["majority_accuracy"] = majority
         each = np.eye(len(self._classes), dtype=bool)
         counts = confusion(targets, chosen, len(self._classes))
@@ -381,6 +401,7 @@ class TextClassifier(Task):
 
         def log_odds(masks: np.ndarray) -> np.ndarray:
             values = run_masked(self.model_, tokens[places], masks, self._longest)
+            values = self._mixed(values, [tokens[places[mask]] for mask in masks])
             values = values / self.temperature_
             return values[:, k] if self.multi_label else log_odds_of(values, k)
 
@@ -396,10 +417,19 @@ class TextClassifier(Task):
             base=base,
         )
 
+    def _logits(self, sequences: list[np.ndarray]) -> np.ndarray:
+        networks = logits(self.model_, sequences, self._longest, fixed_batches)
+        return self._mixed(networks, sequences)
+
+    def _mixed(self, networks: np.ndarray, sequences: list[np.ndarray]) -> np.ndarray:
+        if self._linear is None:
+            return networks
+        return (1 - self.share_) * networks + self.share_ * self._linear.logits(sequences)
+
     def _probabilities(self, values: np.ndarray) -> np.ndarray:
         values = values / self.temperature_
         if self.multi_label:
-            return 0.5 * (1 + np.tanh(0.5 * values))
+            return sigmoid(values)
         return np.exp(log_softmax(values))
 
     def _decide(self, probabilities: np.ndarray) -> Any:
@@ -426,6 +456,8 @@ class TextClassifier(Task):
             "vocabulary": self.vocabulary_.get_state(),
             "sizes": self._sizes,
             "longest": self._longest,
+            "linear": None if self._linear is None else self._linear.get_state(),
+            "share": self.share_,
             "temperature": self.temperature_,
             "num_held_out": self.num_held_out_,
             "history": self.history_,
@@ -451,7 +483,13 @@ class TextClassifier(Task):
             raise ValueError("broken temperature or num_held_out")
         if type(state["history"]) is not list:
             raise ValueError("broken history")
+        if type(state["share"]) is not float or not 0 <= state["share"] <= 1:
+            raise ValueError("broken share")
         self.vocabulary_ = Vocabulary.from_state(state["vocabulary"])
+        self._linear = None
+        if state["linear"] is not None:
+            self._linear = Ngrams.from_state(state["linear"], len(self.vocabulary_), len(classes))
+        self.share_ = state["share"]
         self.classes_, self._classes = label_array(classes), classes
         self._shares = np.asarray(shares, dtype=np.float64)
         self.history_ = [float(loss) for loss in state["history"]]
@@ -460,10 +498,3 @@ class TextClassifier(Task):
         self._longest, self._sizes = state["longest"], state["sizes"]
         shape = shape_of(self, self._sizes, len(self.vocabulary_), len(classes))
         self.model_ = build_members(shape, self.seed, self._sizes["num_members"])
-
-
-def _rarest(targets: np.ndarray) -> np.ndarray:
-    """Return the rarest label of each row of (n, K), K where it has none."""
-    order = np.argsort(targets.sum(axis=0), kind="stable")
-    first = targets[:, order].argmax(axis=1)
-    return np.where(targets.any(axis=1), order[first], targets.shape[1])

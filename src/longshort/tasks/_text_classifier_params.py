@@ -44,6 +44,7 @@ def check_params(task: TextClassifier) -> None:
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
         *check_whole("num_members", task.num_members, 1, 100),
+        *check_whole("ngrams", task.ngrams, 0, 5),
         *check_bool("multi_label", task.multi_label),
         *check_share("threshold", task.threshold),
         *check_rate("learning_rate", task.learning_rate),
