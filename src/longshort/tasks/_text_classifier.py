@@ -70,7 +70,7 @@ class TextClassifier(Task):
             the embedding, of each LSTM's outputs and of the pooled vector.
         embedding_dropout: Share of words that are dropped, at all their places in a text.
         num_members: Networks that are trained one after the other, from different weights, and
-            whose logits are averaged.
+            whose logits are averaged. None: three for fewer than 10,000 texts, else one.
         ngrams: Tokens of the longest runs that the linear part knows, 1 to 5; 0: no linear part.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
@@ -132,7 +132,7 @@ class TextClassifier(Task):
         pooling: str = "max+mean",
         dropout: float = 0.5,
         embedding_dropout: float = 0.3,
-        num_members: int = 3,
+        num_members: int | None = None,
         ngrams: int = 2,
         multi_label: bool = False,
         threshold: float = 0.5,
@@ -243,7 +243,7 @@ class TextClassifier(Task):
         longest = max(map(len, sequences))
         weights = class_weights(self.class_weight, targets, classes)
         embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
-        sizes = sizes_of(self, embeddings, start)
+        sizes = sizes_of(self, embeddings, start, len(texts))
         shape = shape_of(self, sizes, len(vocabulary), len(classes))
         linear = None
         if self.ngrams:
@@ -251,7 +251,7 @@ class TextClassifier(Task):
         trained, history, num_members = train_members(
             shape,
             self.seed,
-            self.num_members,
+            sizes["num_members"],
             {"embeddings": embeddings, "lstm": None if start is None else start.lstm},
             *parts,
             learning_rate=self.learning_rate,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from longshort.tasks._text_classifier import TextClassifier
 
 MAX_TOKENS, MAX_VOCABULARY = 100_000, 10_000_000
+MANY_TEXTS = 10_000
 LEAST_STEPS, LEAST_EPOCHS, MOST_EPOCHS = 1500, 6, 40
 
 
@@ -43,7 +44,6 @@ def check_params(task: TextClassifier) -> None:
         *_check_choice("pooling", task.pooling, POOLINGS),
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
-        *check_whole("num_members", task.num_members, 1, 100),
         *check_whole("ngrams", task.ngrams, 0, 5),
         *check_bool("multi_label", task.multi_label),
         *check_share("threshold", task.threshold),
@@ -56,6 +56,8 @@ def check_params(task: TextClassifier) -> None:
     ]
     if task.epochs is not None:
         faults += check_whole("epochs", task.epochs, 1, 10**9)
+    if task.num_members is not None:
+        faults += check_whole("num_members", task.num_members, 1, 100)
     if task.embedding_size is not None:
         faults += check_whole("embedding_size", task.embedding_size, 1, MAX_UNITS)
     if task.vectors is not None and (not isinstance(task.vectors, str) or task.unit != "word"):
@@ -98,6 +100,16 @@ def epochs_of(task: TextClassifier, num_texts: int) -> int:
         return task.epochs
     steps = -(-num_texts // min(task.batch_size, num_texts))
     return min(max(LEAST_EPOCHS, -(-LEAST_STEPS // steps)), MOST_EPOCHS)
+
+
+def members_of(task: TextClassifier, num_texts: int) -> int:
+    """Return how many networks to train on `num_texts`: chance counts less where there are many.
+
+    >>> from longshort.tasks import TextClassifier
+    >>> members_of(TextClassifier(), 9_999), members_of(TextClassifier(), 10_000)
+    (3, 1)
+    """
+    return task.num_members or (3 if num_texts < MANY_TEXTS else 1)
 
 
 def class_weights(

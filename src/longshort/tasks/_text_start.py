@@ -14,6 +14,7 @@ from longshort.data._vocabulary import Vocabulary
 from longshort.data._word_vectors import read_word_vectors
 from longshort.tasks._files import load
 from longshort.tasks._language_model import LanguageModel
+from longshort.tasks._text_classifier_params import members_of
 from longshort.tasks._text_net import TextNetShape
 
 if TYPE_CHECKING:
@@ -117,7 +118,10 @@ def read_vectors(vocabulary: Vocabulary, task: TextClassifier) -> np.ndarray | N
 
 
 def sizes_of(
-    task: TextClassifier, embeddings: np.ndarray | None, start: Pretrained | None
+    task: TextClassifier,
+    embeddings: np.ndarray | None,
+    start: Pretrained | None,
+    num_texts: int,
 ) -> dict[str, int]:
     """Return the sizes of a classifier's network: what was taken over, else the task's own."""
     ways = 2 if task.bidirectional else 1
@@ -130,7 +134,7 @@ def sizes_of(
         "units": units,
         "num_layers": num_layers,
         "ways": ways,
-        "num_members": task.num_members,
+        "num_members": members_of(task, num_texts),
     }
 
 
