@@ -3,6 +3,7 @@
     python benchmarks/text.py                      # validation parts; hours on two cores
     python benchmarks/text.py sst2 trec --seeds 1 2 3
     python benchmarks/text.py sst2 trec --test     # test parts: to be scored once, at the end
+    python benchmarks/text.py imdb --test --seeds 2 3 --add   # to the seeds that the file has
 
 Settings are the defaults. Without --test no test part is read: scores are those of the validation
 part, on which training was stopped too, which makes them a little too good. With --test training
@@ -133,9 +134,24 @@ def said(epoch: int, epochs: int, loss: float) -> None:
 
 # Reader, task, the score that is compared, and others that are kept.
 SETS: dict[str, tuple[Callable[[bool], Any], Any, str, tuple[str, ...]]] = {
-    "sst2": (sst2, TextClassifier, "accuracy", ("log_loss", "calibration_error")),
-    "trec": (trec, TextClassifier, "accuracy", ("log_loss", "calibration_error", "macro_f1")),
-    "imdb": (imdb, TextClassifier, "accuracy", ("log_loss", "calibration_error")),
+    "sst2": (
+        sst2,
+        TextClassifier,
+        "accuracy",
+        ("linear_accuracy", "log_loss", "calibration_error"),
+    ),
+    "trec": (
+        trec,
+        TextClassifier,
+        "accuracy",
+        ("linear_accuracy", "log_loss", "calibration_error", "macro_f1"),
+    ),
+    "imdb": (
+        imdb,
+        TextClassifier,
+        "accuracy",
+        ("linear_accuracy", "log_loss", "calibration_error"),
+    ),
     "ewt": (ewt, Tagger, "accuracy", ("unknown_accuracy", "baseline_accuracy")),
     "conll2000": (conll2000, Tagger, "f1", ("precision", "recall", "baseline_f1")),
     "shakespeare": (shakespeare, LanguageModel, "nats_per_token", ("bigram_nats",)),
@@ -155,36 +171,42 @@ PUBLISHED: Rows = [  # what others report for the test parts (shakespeare: the l
 ]
 
 
-def measured(name: str, seeds: list[int], test: bool) -> dict[str, Any]:
-    """Return the row of a set: mean and spread of its scores over the seeds."""
+def measured(name: str, seeds: list[int], test: bool, runs: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a set: mean and spread of its scores over the seeds.
+
+    `runs` has the scores of seeds that were measured before.
+    """
     read, task, score, others = SETS[name]
     parts = read(test)
-    runs, seconds = [], []
     for seed in seeds:
         start = time.perf_counter()
         if task is LanguageModel:
             model, scores = language_scores(parts, seed)
         else:
             model, scores = label_scores(task, parts, seed)
-        seconds.append(time.perf_counter() - start)
-        runs.append(scores)
-        print(f"  seed {seed}: {score} {scores[score]:.4f}, {seconds[-1]:.0f} s", flush=True)
+        seconds = time.perf_counter() - start
+        runs[str(seed)] = {key: scores[key] for key in (score, *others)} | {"seconds": seconds}
+        print(f"  seed {seed}: {score} {scores[score]:.4f}, {seconds:.0f} s", flush=True)
     row: dict[str, Any] = {
         "data": name,
         "model": task.__name__,
         "part": "test" if test else "validation",
     }
-    for key in (score, *others):
-        values = [run[key] for run in runs]
+    for key in (score, *others, "seconds"):
+        values = [run[key] for run in runs.values()]
         row[key] = statistics.fmean(values)
         if key == score:
             row["spread"] = statistics.pstdev(values)
-    return row | {"seeds": len(seeds), "seconds": statistics.fmean(seconds)}
+    return row | {"seeds": len(runs), "runs": runs}
+
+
+def rows_of(path: Path) -> Rows:
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def write(path: Path, rows: Rows) -> None:
     """Put rows into the file; those of other sets and parts stay."""
-    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    old = rows_of(path)
     new = {(row["data"], row["part"]) for row in rows}
     kept = [row for row in old if (row["data"], row["part"]) not in new]
     order = {name: i for i, name in enumerate(SETS)}
@@ -198,6 +220,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all if none")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--test", action="store_true", help="score the test parts instead")
+    parser.add_argument("--add", action="store_true", help="keep the seeds that the file has")
     parser.add_argument("--json", type=Path, default=RESULTS, help="file for the rows")
     given = parser.parse_args()
     if unknown := set(given.sets) - set(SETS):
@@ -205,9 +228,12 @@ def main() -> None:
     print("longshort:", ", ".join(f"{k} {v}" for k, v in longshort.ops.info().items()))
     for name in given.sets or SETS:
         print(name, flush=True)
-        row = measured(name, given.seeds, given.test)
+        key = (name, "test" if given.test else "validation")
+        before = [row for row in rows_of(given.json) if (row["data"], row["part"]) == key]
+        runs = before[0].get("runs", {}) if given.add and before else {}
+        row = measured(name, given.seeds, given.test, runs)
         write(given.json, [row])  # at once: the next set may take hours
-        shown = pd.DataFrame([row, *(p for p in PUBLISHED if p["data"] == name)])
+        shown = pd.DataFrame([row | {"runs": None}, *(p for p in PUBLISHED if p["data"] == name)])
         print(
             shown.dropna(axis=1, how="all").round(4).to_string(index=False, na_rep=""), flush=True
         )
