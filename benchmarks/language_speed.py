@@ -10,19 +10,14 @@ any timing they get the same weights and text and must have the same losses over
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import os
-import platform
-import statistics
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from turns import Contender, Worker, agree, lstm_weights, ratios, serve, spread, take_turns
+from training_turns import STEPS, Trained, compare
+from turns import Contender, lstm_weights, serve
 
 
 class Shape(NamedTuple):
@@ -40,7 +35,7 @@ SHAPES = {
     "words": Shape(10_000, 256, 512, 1, 16, 64),
 }
 CONTENDERS = ("language-model", "longshort", "keras-jax", "torch-malloc")
-SECONDS, STEPS, RATE, CLIP = 2.0, 3, 2e-3, 1.0
+RATE, CLIP = 2e-3, 1.0
 
 
 def make_problem(shape: Shape) -> dict[str, Any]:
@@ -62,7 +57,7 @@ def weights_of(problem: dict[str, Any]) -> list[np.ndarray]:
     return [problem["embedding"], *stack, head, np.zeros(head.shape[1], np.float32)]
 
 
-class KerasContender:
+class KerasContender(Trained):
     """The usual Keras program, with one LSTM or the other."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -98,14 +93,6 @@ class KerasContender:
     def step(self, number: int) -> float:
         ids = self.ids[number % STEPS]
         return float(self.model.train_on_batch(ids[:, :-1], ids[:, 1:]))
-
-    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
-    def check(self) -> dict[str, np.ndarray]:
-        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
-
-    def steps(self, task: str, count: int) -> None:
-        for number in range(count):
-            self.step(number)
 
 
 class ModelContender(KerasContender):
@@ -146,7 +133,7 @@ class ModelContender(KerasContender):
         return {"losses": np.array(losses)}
 
 
-class TorchContender:
+class TorchContender(Trained):
     """The usual loop around torch.nn.LSTM."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -184,14 +171,6 @@ class TorchContender:
         self.optimizer.step()
         return float(loss)
 
-    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
-    def check(self) -> dict[str, np.ndarray]:
-        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
-
-    def steps(self, task: str, count: int) -> None:
-        for number in range(count):
-            self.step(number)
-
 
 def build(name: str, shape_name: str) -> Contender:
     kinds = {"language": ModelContender, "torch": TorchContender}
@@ -200,42 +179,15 @@ def build(name: str, shape_name: str) -> Contender:
     return contender
 
 
-def measure(shape_name: str, names: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds a step, a value for each round and contender."""
-    workers = [Worker(__file__, name, shape_name) for name in names]
-    agree(workers, workers[0], 1e-4)
-    seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
-    for worker in workers:
-        worker.close()
-    return seconds
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("shapes", nargs="*", default=[], help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--rounds", type=int, default=7, help="0: only check")
-    parser.add_argument("--without-torch", action="store_true")
-    parser.add_argument("--json", help="also write the figures to this file")
-    arguments = parser.parse_args()
-    names = [n for n in CONTENDERS if not (arguments.without_torch and n.startswith("torch"))]
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    print("tokens a second (median) and, beside each, its time over the first's: median (min-max)")
-    results = {}
-    for shape_name in arguments.shapes or SHAPES:
-        shape = SHAPES[shape_name]
-        seconds = results[shape_name] = measure(shape_name, names, arguments.rounds)
-        print(f"{shape_name:6} {tuple(shape)} all have the same losses", end="")
-        for name, taken in seconds.items():
-            speed = shape.B * shape.T / statistics.median(taken)
-            ratio = "" if name == names[0] else f" {spread(ratios(taken, seconds[names[0]]))}"
-            print(f"  {name} {speed:,.0f}{ratio}", end="")
-        print(flush=True)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1))
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         serve(lambda: build(*sys.argv[2:4]))
     else:
-        main()
+        compare(
+            __file__,
+            __doc__.split("\n")[0],
+            SHAPES,
+            CONTENDERS,
+            "tokens",
+            lambda shape: shape.B * shape.T,
+        )

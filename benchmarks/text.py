@@ -193,7 +193,7 @@ def measured(name: str, seeds: list[int], test: bool, runs: dict[str, Any]) -> d
         "part": "test" if test else "validation",
     }
     for key in (score, *others, "seconds"):
-        values = [run[key] for run in runs.values()]
+        values = [run[key] for run in runs.values() if key in run]
         row[key] = statistics.fmean(values)
         if key == score:
             row["spread"] = statistics.pstdev(values)
@@ -230,7 +230,9 @@ def main() -> None:
         print(name, flush=True)
         key = (name, "test" if given.test else "validation")
         before = [row for row in rows_of(given.json) if (row["data"], row["part"]) == key]
-        runs = before[0].get("runs", {}) if given.add and before else {}
+        if given.add and before and "runs" not in before[0]:
+            parser.error(f"--add: {given.json} has no scores of {name} seed by seed")
+        runs = before[0]["runs"] if given.add and before else {}
         row = measured(name, given.seeds, given.test, runs)
         write(given.json, [row])  # at once: the next set may take hours
         shown = pd.DataFrame([row | {"runs": None}, *(p for p in PUBLISHED if p["data"] == name)])

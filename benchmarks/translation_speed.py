@@ -11,19 +11,14 @@ have the same losses over three steps. No dropout.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
-import os
-import platform
-import statistics
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from turns import Contender, Worker, agree, ratios, serve, spread, take_turns
+from training_turns import STEPS, Trained, compare
+from turns import Contender, serve
 
 
 class Shape(NamedTuple):
@@ -41,7 +36,7 @@ SHAPES = {
     "long": Shape("general", 8_000, 256, 384, 32, 48),
 }
 CONTENDERS = ("longshort", "keras-jax", "torch-malloc")
-SECONDS, STEPS, RATE, CLIP, SMOOTHING = 2.0, 3, 2e-3, 1.0, 0.1
+RATE, CLIP, SMOOTHING = 2e-3, 1.0, 0.1
 EPSILON = 1e-12  # Keras and torch scale it otherwise, so it must not count
 BEGIN, END, FIRST = 2, 3, 4
 
@@ -72,7 +67,7 @@ def build_net(shape: Shape) -> Any:
     return Seq2SeqNet(plan, SMOOTHING)
 
 
-class KerasContender:
+class KerasContender(Trained):
     """What `Translator.fit` runs, on one LSTM or the other."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -101,16 +96,8 @@ class KerasContender:
         batch = self.batches[number % STEPS]
         return float(self.model.train_on_batch([*batch], batch[2]))
 
-    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
-    def check(self) -> dict[str, np.ndarray]:
-        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
 
-    def steps(self, task: str, count: int) -> None:
-        for number in range(count):
-            self.step(number)
-
-
-class TorchContender:
+class TorchContender(Trained):
     """The same network as a user of torch writes it: packed source, fused LSTMs."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -218,56 +205,16 @@ class TorchContender:
         self.optimizer.step()
         return float(loss)
 
-    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
-    def check(self) -> dict[str, np.ndarray]:
-        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
-
-    def steps(self, task: str, count: int) -> None:
-        for number in range(count):
-            self.step(number)
-
 
 def build(name: str, shape_name: str) -> Contender:
     kind = TorchContender if name.startswith("torch") else KerasContender
     return kind(name, SHAPES[shape_name])
 
 
-def measure(shape_name: str, names: list[str], rounds: int) -> dict[str, list[float]]:
-    """Seconds a step, a value for each round and contender."""
-    workers = [Worker(__file__, name, shape_name) for name in names]
-    agree(workers, workers[0], 1e-4)
-    seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
-    for worker in workers:
-        worker.close()
-    return seconds
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("shapes", nargs="*", default=[], help=f"of {', '.join(SHAPES)}")
-    parser.add_argument("--rounds", type=int, default=7, help="0: only check")
-    parser.add_argument("--without-torch", action="store_true")
-    parser.add_argument("--json", help="also write the figures to this file")
-    arguments = parser.parse_args()
-    names = [n for n in CONTENDERS if not (arguments.without_torch and n.startswith("torch"))]
-    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    print("pairs a second (median) and, beside each, its time over the first's: median (min-max)")
-    results = {}
-    for shape_name in arguments.shapes or SHAPES:
-        shape = SHAPES[shape_name]
-        seconds = results[shape_name] = measure(shape_name, names, arguments.rounds)
-        print(f"{shape_name:8} {tuple(shape)} all have the same losses", end="")
-        for name, taken in seconds.items():
-            speed = shape.B / statistics.median(taken)
-            ratio = "" if name == names[0] else f" {spread(ratios(taken, seconds[names[0]]))}"
-            print(f"  {name} {speed:,.0f}{ratio}", end="")
-        print(flush=True)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1))
-
-
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         serve(lambda: build(*sys.argv[2:4]))
     else:
-        main()
+        compare(
+            __file__, __doc__.split("\n")[0], SHAPES, CONTENDERS, "pairs", lambda shape: shape.B
+        )

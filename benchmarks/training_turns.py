@@ -1,0 +1,76 @@
+"""What the benchmarks of whole training programs share: contenders, checks, turns, the command."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from turns import Worker, agree, ratios, spread, take_turns
+
+SECONDS, STEPS = 2.0, 3
+
+
+class Trained:
+    """A contender whose task is training: it has the same losses as the others over three steps."""
+
+    def step(self, number: int) -> float:
+        """Train on batch `number` modulo STEPS and return the loss."""
+        raise NotImplementedError
+
+    @functools.cache  # noqa: B019  asked twice of the reference, and each step changes the weights
+    def check(self) -> dict[str, np.ndarray]:
+        return {"losses": np.array([self.step(number) for number in range(STEPS)])}
+
+    def steps(self, task: str, count: int) -> None:
+        for number in range(count):
+            self.step(number)
+
+
+def measure(program: str, shape: str, names: list[str], rounds: int) -> dict[str, list[float]]:
+    """Seconds a step, a value for each round and contender."""
+    workers = [Worker(program, name, shape) for name in names]
+    agree(workers, workers[0], 1e-4)
+    seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
+    for worker in workers:
+        worker.close()
+    return seconds
+
+
+def compare(
+    program: str,
+    description: str,
+    shapes: dict[str, Any],
+    contenders: tuple[str, ...],
+    unit: str,
+    units_of: Callable[[Any], int],
+) -> None:
+    """The command line of such a benchmark; `units_of` a shape: how many `unit`s a step has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("shapes", nargs="*", default=[], help=f"of {', '.join(shapes)}")
+    parser.add_argument("--rounds", type=int, default=7, help="0: only check")
+    parser.add_argument("--without-torch", action="store_true")
+    parser.add_argument("--json", help="also write the figures to this file")
+    arguments = parser.parse_args()
+    names = [n for n in contenders if not (arguments.without_torch and n.startswith("torch"))]
+    print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    print(f"{unit} a second (median) and, beside each, its time over the first's: median (min-max)")
+    results = {}
+    for name in arguments.shapes or shapes:
+        seconds = results[name] = measure(program, name, names, arguments.rounds)
+        print(f"{name:8} {tuple(shapes[name])} all have the same losses", end="")
+        for who, taken in seconds.items():
+            speed = units_of(shapes[name]) / statistics.median(taken)
+            ratio = "" if who == names[0] else f" {spread(ratios(taken, seconds[names[0]]))}"
+            print(f"  {who} {speed:,.0f}{ratio}", end="")
+        print(flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(results, indent=1))
