@@ -103,7 +103,7 @@ class ModelContender(KerasContender):
         import keras
 
         from longshort.tasks._language_net import LanguageNet, NetPlan
-        from longshort.tasks._language_training import _negative
+        from longshort.tasks._token_loss import as_it_is
 
         self.keras = keras
         self.net = LanguageNet(
@@ -118,7 +118,7 @@ class ModelContender(KerasContender):
             )
         )
         self.shape, self.model = shape, self.net.trainer(shape.B, shape.T)
-        self.compile(_negative)
+        self.compile(as_it_is)
 
     def step(self, number: int) -> float:
         ids = self.ids[number % STEPS]

@@ -75,9 +75,10 @@ class KerasContender(Trained):
         import keras
 
         from longshort.tasks import _seq2seq_net
-        from longshort.tasks._seq2seq_training import _mean_of_tokens
+        from longshort.tasks._token_loss import as_it_is
 
-        if name != "longshort":
+        self.ours = name == "longshort"
+        if not self.ours:
             ours = _seq2seq_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:
@@ -85,16 +86,30 @@ class KerasContender(Trained):
 
             _seq2seq_net.seeded_lstm = keras_lstm
             _seq2seq_net.Bidirectional = keras.layers.Bidirectional
-        self.model = build_net(shape).trainer
+        net = build_net(shape)
+        self.model = net.trainer if self.ours else net.model
         self.model.compile(
-            loss=_mean_of_tokens,
+            loss=as_it_is if self.ours else smoothed_loss,
             optimizer=keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP),
         )
         self.batches = make_pairs(shape)
 
     def step(self, number: int) -> float:
-        batch = self.batches[number % STEPS]
-        return float(self.model.train_on_batch([*batch], batch[2]))
+        source, target, following = self.batches[number % STEPS]
+        given = [source, target, following] if self.ours else [source, target]
+        return float(self.model.train_on_batch(given, following))
+
+
+def smoothed_loss(following: Any, logits: Any) -> Any:
+    """The loss as a user of Keras writes it."""
+    from keras import ops
+
+    scores = ops.log_softmax(logits, axis=-1)
+    # Keras has no smoothing for sparse labels.
+    picked = ops.sum(ops.one_hot(following, logits.shape[-1]) * scores, axis=-1)
+    losses = -(1 - SMOOTHING) * picked - SMOOTHING * ops.mean(scores, axis=-1)
+    real = ops.cast(ops.not_equal(following, 0), losses.dtype)
+    return ops.sum(losses * real) / ops.sum(real)
 
 
 class TorchContender(Trained):

@@ -11,6 +11,7 @@ from keras import ops
 
 from longshort.layers import LSTM, EmbeddingDropout, StackedRNN
 from longshort.tasks._sampled_softmax import SampledLogProbability
+from longshort.tasks._token_loss import TokenLoss
 
 Tensor = Any
 
@@ -127,7 +128,7 @@ class LanguageNet:
         self.scorer = keras.Model([ids, targets, *flat], [log_probability(logits, targets), *ends])
 
     def trainer(self, batch_size: int, length: int, num_sampled: int | None = None) -> keras.Model:
-        """Return numbers (B, T) and those that follow to the logarithms of their probabilities.
+        """Return numbers (B, T) and those that follow to losses whose mean is that of the tokens.
 
         It carries its state from batch to batch, until `stack.reset_state()`. With `num_sampled`
         the probabilities are estimated from so many tokens.
@@ -135,14 +136,14 @@ class LanguageNet:
         shape = (batch_size, length)
         ids = keras.Input(batch_shape=shape, dtype="int32")
         targets = keras.Input(batch_shape=shape, dtype="int32")
-        if num_sampled is None:
-            logits, *_ = self._run(ids, stateful=True)
-            return keras.Model([ids, targets], log_probability(logits, targets))
         outputs, *_ = self._outputs(ids, stateful=True)
+        softmax = self.head or self.embedding
+        if num_sampled is None:
+            return keras.Model([ids, targets], TokenLoss(softmax)(outputs, targets))
         estimate = SampledLogProbability(
-            self.head or self.embedding, self.plan.num_tokens, num_sampled, self.plan.seed % 2**31
+            softmax, self.plan.num_tokens, num_sampled, self.plan.seed % 2**31
         )
-        return keras.Model([ids, targets], estimate(outputs, targets))
+        return keras.Model([ids, targets], -estimate(outputs, targets))
 
     def _run(self, ids: Tensor, **options: Any) -> list[Tensor]:
         outputs, *after = self._outputs(ids, **options)
@@ -210,8 +211,5 @@ class TiedEmbedding(keras.layers.Layer):
 
 def log_probability(logits: Tensor, targets: Tensor) -> Tensor:
     """Return log softmax(logits) (B, T, V) at `targets` (B, T)."""
-    # As a sum over the row: gathering would scatter on the way back, which XLA does one by one.
-    numbers = ops.arange(logits.shape[-1], dtype="int32")
-    there = ops.equal(ops.expand_dims(targets, -1), numbers)
-    picked = ops.sum(ops.where(there, logits, 0.0), axis=-1)
-    return picked - ops.logsumexp(logits, axis=-1)
+    picked = ops.take_along_axis(logits, ops.expand_dims(targets, -1), axis=-1)
+    return ops.squeeze(picked, -1) - ops.logsumexp(logits, axis=-1)

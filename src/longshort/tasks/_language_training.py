@@ -13,6 +13,7 @@ from longshort.tasks._course import Course
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._language_scoring import Scorer
+from longshort.tasks._token_loss import as_it_is
 from longshort.tasks._training import Progress
 
 # Called after each training step with the tokens seen so far, those of the whole training, and the
@@ -108,7 +109,7 @@ def train(
     optimizer = keras.optimizers.Adam(
         course.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
     )
-    model.compile(optimizer=optimizer, loss=_negative)
+    model.compile(optimizer=optimizer, loss=as_it_is)
     rng, scorer = np.random.default_rng([plan.seed, 1]), Scorer(net)
     per_step = plan.batch_size * plan.length
     epochs = itertools.count(1)
@@ -134,10 +135,6 @@ def train(
         progress=progress,
         ended=lambda: course.ended,
     )
-
-
-def _negative(_: Any, log_probabilities: Any) -> Any:
-    return -log_probabilities
 
 
 def _segments(ids: np.ndarray, plan: LanguagePlan, epoch: int, rng: np.random.Generator) -> Any:

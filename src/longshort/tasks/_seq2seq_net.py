@@ -16,6 +16,7 @@ from longshort.layers import Bidirectional
 from longshort.tasks._cross_attention import CrossAttention
 from longshort.tasks._language_net import TiedEmbedding, log_probability
 from longshort.tasks._seeded import seeded_lstm, seeds_of
+from longshort.tasks._token_loss import TokenLoss
 
 Tensor = Any
 
@@ -71,8 +72,8 @@ class Seq2SeqNet:
     Attributes:
         plan: What it is built from.
         model: Numbers (B, S) and (B, T), 0 for padding on the right, to logits (B, T, V).
-        trainer: Numbers of source, target and the tokens that follow, to the loss of each,
-            (B, T), with `label_smoothing` (Szegedy et al. 2016).
+        trainer: Numbers of source, target and the tokens that follow, to the mean loss of
+            the real ones, (1,), with `label_smoothing`.
         encoder: Numbers (B, S) to values and keys (B, S, H) and the states h, c of both LSTMs of
             the decoder, (B, H) each.
         scorer: Targets, those that follow, values, keys, mask (B, S) and states to log
@@ -131,18 +132,19 @@ class Seq2SeqNet:
         )
         mask = ops.not_equal(source, 0)
         values, keys, states = self._encode(source, mask)
-        logits, *_ = self._decode(target, values, keys, mask, states)
-        self.model = keras.Model([source, target], logits, name="translator")
-        smoothed = _smoothed_loss(logits, following, label_smoothing)
-        self.trainer = keras.Model([source, target, following], smoothed)
+        y, *_ = self._decode(target, values, keys, mask, states)
+        self.model = keras.Model([source, target], self._logits(y), name="translator")
+        loss = TokenLoss(self.embedding, label_smoothing)(y, following)
+        self.trainer = keras.Model([source, target, following], loss)
         self.encoder = keras.Model(source, [values, keys, *states])
 
         values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
         mask = keras.Input((None,), dtype="bool", name="mask")
         before = [keras.Input((H,), name=name) for name in ("h1", "c1", "h2", "c2")]
-        logits, weights, *after = self._decode(target, values, keys, mask, before)
+        y, weights, *after = self._decode(target, values, keys, mask, before)
         inputs = [target, following, values, keys, mask, *before]
-        self.scorer = keras.Model(inputs, [log_probability(logits, following), weights, *after])
+        scores = log_probability(self._logits(y), following)
+        self.scorer = keras.Model(inputs, [scores, weights, *after])
 
     def step(self, candidates: int) -> keras.Model:
         """Return a step of a search with K candidates: they attend as K steps of a target would.
@@ -160,7 +162,7 @@ class Seq2SeqNet:
         both = ops.concatenate([y, context], axis=-1)
         y, *second = _lstm_step(self.decoders[1], both, before[2:])
         combined = self.combine(ops.concatenate([y, context], axis=-1))
-        chances = ops.log_softmax(self.embedding(combined, reverse=True), axis=-1)
+        chances = ops.log_softmax(self._logits(combined), axis=-1)
         inputs = [tokens, values, keys, mask, *before]
         return keras.Model(inputs, [chances, weights, *first, *second])
 
@@ -182,7 +184,7 @@ class Seq2SeqNet:
     def _decode(
         self, target: Tensor, values: Tensor, keys: Tensor, mask: Tensor, states: list[Tensor]
     ) -> list[Tensor]:
-        """Return logits, attention and the states after the last step that is no padding."""
+        """Return what the softmax is of, attention and the states after the last real step."""
         real = ops.not_equal(target, 0)
         vectors = self._dropped(self.embedding(target))
         y, *first = self.decoders[0](vectors, initial_state=states[:2], mask=real)
@@ -191,8 +193,10 @@ class Seq2SeqNet:
         both = ops.concatenate([y, context], axis=-1)
         y, *second = self.decoders[1](both, initial_state=states[2:], mask=real)
         combined = self.combine(ops.concatenate([self._dropped(y), context], axis=-1))
-        logits = self.embedding(self._dropped(combined), reverse=True)
-        return [logits, weights, *first, *second]
+        return [self._dropped(combined), weights, *first, *second]
+
+    def _logits(self, y: Tensor) -> Tensor:
+        return self.embedding(y, reverse=True)
 
     def _queried(self, y: Tensor) -> Tensor:
         return y if self.query is None else self.query(y)
@@ -204,12 +208,3 @@ def _lstm_step(layer: Any, x: Tensor, states: list[Tensor]) -> list[Tensor]:
     flat = [ops.reshape(each, (-1, H)) for each in states]
     y, h, c = layer(ops.reshape(x, (-1, 1, x.shape[-1])), initial_state=flat)
     return [ops.reshape(each, (-1, K, H)) for each in (y, h, c)]
-
-
-def _smoothed_loss(logits: Tensor, following: Tensor, share: float) -> Tensor:
-    """Cross-entropy (B, T) with a distribution that has `share` spread over all tokens."""
-    loss = -log_probability(logits, following)
-    if not share:
-        return loss
-    spread = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
-    return (1.0 - share) * loss + share * spread

@@ -12,6 +12,7 @@ from longshort.tasks._epochs import run_epochs
 from longshort.tasks._seq2seq_net import Seq2SeqNet
 from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
 from longshort.tasks._seq2seq_scoring import Scorer
+from longshort.tasks._token_loss import as_it_is
 from longshort.tasks._training import Progress
 
 # Steps of a training whose epochs are not given: 20 passes over 29,000 pairs in batches of 64.
@@ -71,7 +72,7 @@ def train(
     optimizer = keras.optimizers.Adam(
         course.rate(0.0), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm
     )
-    model.compile(optimizer=optimizer, loss=_mean_of_tokens)
+    model.compile(optimizer=optimizer, loss=as_it_is)
 
     def train_steps() -> Iterator[float]:
         for batch in pair_batches(lengths, plan.batch_size, rng):
@@ -91,10 +92,3 @@ def train(
         progress=progress,
         ended=lambda: course.ended,
     )
-
-
-def _mean_of_tokens(following: object, losses: object) -> object:
-    from keras import ops
-
-    real = ops.cast(ops.not_equal(following, 0), losses.dtype)  # type: ignore[attr-defined]
-    return ops.sum(losses * real) / ops.maximum(ops.sum(real), 1.0)
