@@ -2,7 +2,8 @@
 
     python benchmarks/translation.py                     # both directions; validation part
     python benchmarks/translation.py de-en --minutes 60 --json benchmarks/results/translation.json
-    python benchmarks/translation.py --test              # once, at the end: test_2016_flickr
+    python benchmarks/translation.py --save DIR          # then once, at the end, test_2016_flickr:
+    python benchmarks/translation.py --saved DIR --test
 
 Trains on the 29,000 pairs of the training part, stops on the loss of the validation part, and
 scores as sacrebleu does by default: cased, its own tokens. The data lie in ../shared/data or where
@@ -22,11 +23,12 @@ import longshort  # isort: skip  # before Keras: it chooses the backend
 import pandas as pd
 
 from longshort.data import read_parallel
-from longshort.tasks import Translator
+from longshort.tasks import Translator, load
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "translation"
 DIRECTIONS = ("de-en", "en-de")
+SETTINGS: dict[str, Any] = {}
 PUBLISHED: list[dict[str, Any]] = [  # what others report for test_2016_flickr
     {"direction": "de-en", "model": "LSTM without attention", "bleu": 13.8},
     {"direction": "de-en", "model": "GRU with context", "bleu": 20.6},
@@ -41,7 +43,8 @@ def pairs(part: str, direction: str) -> Any:
     return read_parallel(DATA / f"{part}.{source}.gz", DATA / f"{part}.{target}.gz")
 
 
-def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
+def trained(direction: str, given: argparse.Namespace) -> tuple[Translator, float]:
+    """The model and the minutes that its training took."""
     start = time.perf_counter()
 
     def said(epoch: int, epochs: int, loss: float) -> None:
@@ -50,12 +53,22 @@ def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
             f"  {minutes:5.1f} min, epoch {epoch} of {epochs}: {loss:.4f} nats a token", flush=True
         )
 
-    settings = dict(given.setting)
+    settings = SETTINGS | dict(given.setting)
     model = Translator(max_minutes=given.minutes, seed=given.seed, **settings)
     model.fit(*pairs("train", direction), validation_data=pairs("val", direction), progress=said)
     minutes = (time.perf_counter() - start) / 60
     if given.save:
         model.save(given.save / f"{direction}.longshort")
+        (given.save / f"{direction}.json").write_text(json.dumps({"minutes": minutes}))
+    return model, minutes
+
+
+def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
+    if given.saved:
+        model: Translator = load(given.saved / f"{direction}.longshort")
+        minutes = json.loads((given.saved / f"{direction}.json").read_text())["minutes"]
+    else:
+        model, minutes = trained(direction, given)
     part = "test_2016_flickr" if given.test else "val"
     held = pairs(part, direction)
     rows = {}
@@ -69,7 +82,7 @@ def run(direction: str, given: argparse.Namespace) -> dict[str, Any]:
         print(f"  beam {beam_size}:", {name: round(v, 3) for name, v in scores.items()}, flush=True)
     greedy = {f"{name}_greedy": rows[1][name] for name in ("bleu", "chrf", "sentences_per_second")}
     about = {"direction": direction, "model": repr(model), "part": part, "minutes": minutes}
-    return about | rows[5] | greedy | {"epochs": len(model.history_), "seed": given.seed}
+    return about | rows[5] | greedy | {"epochs": len(model.history_), "seed": model.seed}
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -90,6 +103,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--test", action="store_true", help="score on the test part")
     parser.add_argument("--save", type=Path, help="folder to save the models in")
+    parser.add_argument("--saved", type=Path, help="score the models of this folder, train none")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args()
     if unknown := set(given.directions) - set(DIRECTIONS):

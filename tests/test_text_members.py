@@ -12,7 +12,8 @@ import pytest
 
 from longshort.tasks import TextClassifier, load
 from longshort.tasks._classifier_training import train
-from longshort.tasks._text_members import build_members, member_seed, train_members
+from longshort.tasks._member_training import member_seed
+from longshort.tasks._text_members import build_members, train_members
 from longshort.tasks._text_net import TextNetShape, build_text_net
 from longshort.tasks._training import copy_weights
 from test_text_classifier import SMALL, X, Y

@@ -34,6 +34,9 @@ Json = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Decides on everything random.", min=0)]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the training data.", min=1)]
+NumMembers = Annotated[
+    int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
+]
 IdCol = Annotated[str, typer.Option(help="Column that names the series or sequence.")]
 TimeCol = Annotated[str, typer.Option(help="Column with the times, which order the rows.")]
 TargetCol = Annotated[str, typer.Option(help="Column with the values to forecast.")]

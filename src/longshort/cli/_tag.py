@@ -10,7 +10,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Seed
+from longshort.cli._common import Epochs, Json, NumMembers, Seed
 from longshort.cli._groups import expanded
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def train_tag(
     scheme: Annotated[
         str, typer.Option(help="How tags mark spans: auto, none, IOB1, IOB2, BIOES.")
     ] = "auto",
+    num_members: NumMembers = None,
     epochs: Epochs = None,
     seed: Seed = 1,
     as_json: Json = False,
@@ -79,6 +80,7 @@ def train_tag(
     given: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
+        "num_members": num_members,
         "epochs": epochs,
         "seed": seed,
     }

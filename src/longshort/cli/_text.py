@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Seed
+from longshort.cli._common import Epochs, NumMembers, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +61,7 @@ class TextOptions:
     embedding_dropout: Annotated[
         float | None, typer.Option(help="Share of words dropped in training, below 1.")
     ] = None
-    num_members: Annotated[
-        int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
-    ] = None
+    num_members: NumMembers = None
     ngrams: Annotated[
         int | None,
         typer.Option(help="Tokens of the linear part's longest runs; 0 for none.", min=0),

@@ -14,6 +14,7 @@ import numpy as np
 from longshort.data._batches import Batch, shuffled_batches, sorted_batches
 from longshort.data._sequences import pad_sequences
 from longshort.tasks._epochs import run_epochs
+from longshort.tasks._member_training import begin_anew
 from longshort.tasks._scores import log_softmax
 from longshort.tasks._training import Progress
 
@@ -112,8 +113,7 @@ def train(
     batch_size = min(batch_size, len(sequences))
     steps = -(-len(sequences) // batch_size)
     if again:
-        for variable in model.optimizer.variables:
-            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
+        begin_anew(model)
     else:
         model.compile(
             optimizer=keras.optimizers.Adam(

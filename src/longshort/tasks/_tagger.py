@@ -9,24 +9,18 @@ from typing import Any
 import numpy as np
 
 from longshort._errors import DataError
-from longshort.data._batches import shuffled_batches
 from longshort.data._tag_schemes import SCHEMES, find_scheme
 from longshort.data._vocabulary import Vocabulary
 from longshort.tasks._base import Task, check_whole
-from longshort.tasks._epochs import run_epochs
+from longshort.tasks._member_training import member_seed
 from longshort.tasks._span_scores import span_scores
 from longshort.tasks._tag_code import TagCode
+from longshort.tasks._tag_reading import TagReader
 from longshort.tasks._tag_scores import right_tags, tag_scores, usual_tags
-from longshort.tasks._tagger_input import (
-    WordCode,
-    check_sentences,
-    check_tags,
-    pad_rows,
-    rounded,
-    training_inputs,
-)
-from longshort.tasks._tagger_net import TaggerNet, TaggerShape
+from longshort.tasks._tagger_input import WordCode, check_sentences, check_tags
+from longshort.tasks._tagger_net import TaggerNet, TaggerShape, joined
 from longshort.tasks._tagger_params import check_params
+from longshort.tasks._tagger_training import TaggerSchedule, train_taggers
 from longshort.tasks._training import Progress, random_part
 
 Sentences = Iterable[Sequence[str]]
@@ -58,6 +52,8 @@ class Tagger(Task):
         word_dropout: Share of the occurrences of words seen once that are taken for unknown in
             training.
         crf: Whether neighbouring tags are weighed together; else each word has a softmax.
+        num_members: Networks that are trained one after the other, from different weights, and
+            whose scores are averaged.
         scheme: "auto" finds out whether tags mark spans and how; "IOB1", "IOB2" or "BIOES" says
             so; None: they do not.
         min_count: Words that occur less often are unknown.
@@ -76,8 +72,8 @@ class Tagger(Task):
         tags_: (K,) tags in order; columns of `predict_proba`. All of a type's marks are there.
         scheme_: The scheme of the tags, or None.
         num_held_out_: Sentences of the validation part.
-        history_: Validation error of each epoch: 1 - F1 of spans, or else the share of wrong tags
-            (training loss where nothing was held out).
+        history_: Validation error of each epoch of the first member: 1 - F1 of spans, or else the
+            share of wrong tags (training loss where nothing was held out).
         model_: Keras model, see `TaggerNet`.
 
     Source: Huang et al. (2015), "Bidirectional LSTM-CRF models for sequence tagging"; Lample et al.
@@ -115,6 +111,7 @@ class Tagger(Task):
         dropout: float = 0.5,
         word_dropout: float = 0.5,
         crf: bool = True,
+        num_members: int = 1,
         scheme: str | None = "auto",
         min_count: int = 1,
         lowercase: bool = True,
@@ -133,6 +130,7 @@ class Tagger(Task):
         self.dropout = dropout
         self.word_dropout = word_dropout
         self.crf = crf
+        self.num_members = num_members
         self.scheme = scheme
         self.min_count = min_count
         self.lowercase = lowercase
@@ -160,8 +158,8 @@ class Tagger(Task):
             sentences: n lists of words.
             tags: n lists of as many tags.
             validation_data: Sentences and tags to stop on, instead of a part of the above.
-            progress: Called after each epoch with its number (from 1), `epochs`, and the
-                validation error.
+            progress: Called after each epoch with its number (from 1, through all members), their
+                number, and the validation error.
 
         Returns:
             The task itself.
@@ -193,11 +191,13 @@ class Tagger(Task):
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
         self._usual = usual_tags(words, gold)
         parts, part_gold = _cut(words), _cut(gold)
-        net = self._build()
-        weights, history = self._train(net, parts, part_gold, held, held_gold, progress)
-        net.finish(weights)
+        nets = self._build(self.num_members)
+        self._reader = TagReader(nets[:1])  # of the one in training
+        weights, history = self._train(nets, parts, part_gold, held, held_gold, progress)
+        for net, each in zip(nets, weights, strict=False):
+            net.finish(each)
         self.history_, self.num_held_out_ = history, len(held)
-        self._net, self.model_ = net, net.model
+        self._set_nets(nets[: len(weights)])
         return self
 
     def predict(self, sentences: Sentences) -> list[list[str]]:
@@ -309,65 +309,53 @@ class Tagger(Task):
         results = [nothing] * len(words)
         if there:
             encoded = self._word_code.encode([words[i] for i in there])
-            for i, row in zip(there, self._net.run(encoded, what, k), strict=True):
+            for i, row in zip(there, self._reader.run(encoded, what, k), strict=True):
                 results[i] = row
         return results
 
     def _train(
         self,
-        net: TaggerNet,
+        nets: list[TaggerNet],
         words: list[list[str]],
         gold: list[list[str]],
         held: list[list[str]],
         held_gold: list[list[str]],
         progress: Progress | None,
-    ) -> tuple[list[np.ndarray], list[float]]:
-        """Return the weights of the best epoch and the errors."""
-        import keras
-
-        encoded = self._word_code.encode(words)
-        targets = [self._code.encode(row) for row in gold]
-        rare = self._word_code.rare(encoded)
-        size = min(self.batch_size, len(words))
-        total = self.epochs * -(-len(words) // size)
-        rng = np.random.default_rng([self.seed, 1])
-        net.model.compile(
-            optimizer=keras.optimizers.Adam(
-                keras.optimizers.schedules.CosineDecay(self.learning_rate, total),
-                global_clipnorm=1.0,
-            ),
-            loss=net.crf.loss,
-        )
-
-        def steps() -> Iterable[float]:
-            for batch in shuffled_batches(rounded(encoded.lengths), size, rng):
-                inputs = training_inputs(encoded, batch, rare, self.word_dropout, rng)
-                yield float(net.model.train_on_batch(inputs, pad_rows(targets, batch, -1)))
-
+    ) -> tuple[list[list[np.ndarray]], list[float]]:
+        """Return the weights of each network's best epoch, and the errors of the first."""
         known = self._word_code.encode(held) if held else None
 
         def error() -> float:
             assert known is not None
-            found = [self._code.decode(row) for row in net.run(known, "decode")]
+            found = [self._code.decode(row) for row in self._reader.run(known, "decode")]
             if self.scheme_ is not None:
                 return 1.0 - span_scores(held_gold, found)["all"]["f1"]
             return 1.0 - float(right_tags(held_gold, found).mean())
 
-        return run_epochs(
-            net.model,
-            steps,
+        encoded = self._word_code.encode(words)
+        return train_taggers(
+            nets,
+            encoded,
+            [self._code.encode(row) for row in gold],
+            self._word_code.rare(encoded),
             error if held else None,
-            epochs=self.epochs,
-            patience=self.patience,
-            progress=progress,
+            TaggerSchedule(
+                batch_size=self.batch_size,
+                epochs=self.epochs,
+                learning_rate=self.learning_rate,
+                word_dropout=self.word_dropout,
+                patience=self.patience,
+                seed=self.seed,
+            ),
+            progress,
         )
 
-    def _build(self) -> TaggerNet:
-        return TaggerNet(
-            self._shape(len(self._word_code.words), len(self._word_code.chars)),
-            self.seed,
-            self._code.allowed,
-        )
+    def _build(self, num_members: int) -> list[TaggerNet]:
+        shape = self._shape(len(self._word_code.words), len(self._word_code.chars))
+        return [
+            TaggerNet(shape, member_seed(self.seed, number), self._code.allowed)
+            for number in range(num_members)
+        ]
 
     def _shape(self, num_words: int, num_chars: int) -> TaggerShape:
         return TaggerShape(
@@ -386,6 +374,11 @@ class Tagger(Task):
     def _set_tags(self, code: TagCode) -> None:
         self._code, self.tags_, self.scheme_ = code, code.outer, code.scheme
 
+    def _set_nets(self, nets: list[TaggerNet]) -> None:
+        if self._reader.nets != nets:  # else what was compiled for the validation serves on
+            self._reader = TagReader(nets)
+        self.model_ = joined(nets)
+
     def _get_state(self) -> dict[str, Any]:
         return {
             "tags": self._code.seen,
@@ -395,13 +388,15 @@ class Tagger(Task):
             "usual": self._usual,
             "num_held_out": self.num_held_out_,
             "history": self.history_,
+            "num_members": len(self._reader.nets),
         }
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
         check_params(self.get_params())
         self._set_tags(_read_code(state))
         words, chars = (len(state[name]["tokens"]) for name in ("words", "chars"))
-        return 2 * self._shape(words, chars).num_weights  # 2 bytes, a weight of half precision
+        num_weights = _read_num_members(state) * self._shape(words, chars).num_weights
+        return 2 * num_weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         usual, num_held_out = state["usual"], state["num_held_out"]
@@ -418,8 +413,8 @@ class Tagger(Task):
         self._word_code = WordCode(words, chars, self.lowercase)
         self._usual, self.num_held_out_ = usual, num_held_out
         self.history_ = [float(error) for error in state["history"]]
-        self._net = self._build()
-        self.model_ = self._net.model
+        self._reader = TagReader([])
+        self._set_nets(self._build(_read_num_members(state)))
 
 
 def _read_code(state: dict[str, Any]) -> TagCode:
@@ -432,6 +427,13 @@ def _read_code(state: dict[str, Any]) -> TagCode:
     if scheme is not None and find_scheme([tags]) is None:
         raise ValueError("broken tags")
     return TagCode(scheme, tags)
+
+
+def _read_num_members(state: dict[str, Any]) -> int:
+    number = state["num_members"]
+    if type(number) is not int or number < 1:
+        raise ValueError(f"num_members is {number!r}")
+    return number
 
 
 def _refuse_empty(sentences: list[list[str]], name: str) -> None:

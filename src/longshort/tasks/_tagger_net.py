@@ -10,12 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from longshort.data._batches import fixed_batches
 from longshort.layers import CRF, LSTM, Bidirectional
-from longshort.tasks._tagger_input import MAX_SPELLING, NUM_SHAPES, Encoded, pad_rows, rounded
+from longshort.tasks._tagger_input import MAX_SPELLING, NUM_SHAPES
 
 SHAPE_SIZE = 8
-_BLOCK = 256  # words that are spelt at a time
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class TaggerNet:
         model: (B, T) words, shapes, rows of the spelling, (W, L) spelling, (B, T) mask, to (B, T,
             K) emissions.
         crf: Its last layer. Without coupling its scores stay 0, which makes it a softmax a word.
+        speller: (W, L) spelling to (W, D), or None where words are not spelt.
+        reader: (B, T) words, shapes and mask, and (B, T, D) where words are spelt, to emissions.
     """
 
     def __init__(self, shape: TaggerShape, seed: int, allowed: dict[str, Any]) -> None:
@@ -89,58 +89,18 @@ class TaggerNet:
             name="crf",
             **allowed,
         )
-        self._speller = self._build_speller() if shape.char_units else None
-        self._reader = self._build_reader()
+        self.speller: Any = self._build_speller() if shape.char_units else None
+        self.reader = self._build_reader()
         words = keras.Input((None,), dtype="int32", name="words")
         shapes = keras.Input((None,), dtype="int32", name="shapes")
         places = keras.Input((None,), dtype="int32", name="places")
         spelling = keras.Input((MAX_SPELLING,), dtype="int32", name="spelling")
         mask = keras.Input((None,), dtype="bool", name="mask")
         parts = [words, shapes, mask]
-        if self._speller is not None:
-            parts.append(Rows(name="rows")((self._speller(spelling), places)))
-        self._graph = (words, shapes, places, spelling, mask), self._reader(parts)
+        if self.speller is not None:
+            parts.append(Rows(name="rows")((self.speller(spelling), places)))
+        self._graph = (words, shapes, places, spelling, mask), self.reader(parts)
         self.model = keras.Model(*self._graph)
-        self._runs: dict[tuple[str, int], Any] = {}
-
-    def run(self, encoded: Encoded, what: str, k: int = 1) -> list[Any]:
-        """Run the network on sentences, each of which has a word at least.
-
-        Shapes of batches depend on a sentence's own length only, so its answer is the same to the
-        last bit whatever it comes with.
-
-        Args:
-            encoded: The sentences.
-            what: "decode" for numbers of tags (T_i,), "marginals" (T_i, K), or "n_best" for
-                (numbers of tags (k, T_i), log-probabilities (k,)).
-            k: Of "n_best".
-
-        Returns:
-            One result a sentence, in their order.
-        """
-        run = self._runs.get((what, k))
-        if run is None:
-            emissions = self._reader.outputs[0]
-            mask = next(tensor for tensor in self._reader.inputs if tensor.name == "mask")
-            outputs = Reading(self.crf, what, k)((emissions, mask))
-            run = self._runs[what, k] = keras.Model(self._reader.inputs, outputs)
-        spelt = self._spell(encoded.spelling)
-        results: list[Any] = [None] * len(encoded.words)
-        ones = [np.ones(n, np.int32) for n in encoded.lengths]
-        lengths = rounded(encoded.lengths)
-        for batch in fixed_batches(lengths, max(lengths)):
-            mask = pad_rows(ones, batch) > 0
-            inputs = [pad_rows(encoded.words, batch), pad_rows(encoded.shapes, batch), mask]
-            if spelt is not None:
-                inputs.append(np.where(mask[..., None], spelt[pad_rows(encoded.places, batch)], 0))
-            values = run.predict_on_batch(inputs)
-            for row, i in enumerate(batch.rows):
-                n = encoded.lengths[i]
-                if what == "n_best":
-                    results[i] = values[0][row, :, :n], values[1][row]
-                else:
-                    results[i] = values[row, :n]
-        return results
 
     def finish(self, weights: list[np.ndarray]) -> None:
         """End training with these weights, and drop the optimizer's state.
@@ -149,18 +109,6 @@ class TaggerNet:
         """
         self.model = keras.Model(*self._graph)
         self.model.set_weights(weights)
-
-    def _spell(self, spelling: np.ndarray) -> np.ndarray | None:
-        """Return the vectors of the words' spelling, (W, 2 char_units)."""
-        if self._speller is None:
-            return None
-        found = np.empty((len(spelling), 2 * self.shape.char_units), np.float32)
-        for start in range(0, len(spelling), _BLOCK):
-            part = spelling[start : start + _BLOCK]
-            block = np.zeros((_BLOCK, MAX_SPELLING), np.int32)
-            block[: len(part)] = part
-            found[start : start + _BLOCK] = self._speller.predict_on_batch(block)[: len(part)]
-        return found
 
     def _seed(self) -> int:
         return int(next(self._seeds))
@@ -192,7 +140,7 @@ class TaggerNet:
         spelling = keras.Input((MAX_SPELLING,), dtype="int32", name="spelling")
         x = self._table(shape.num_chars, shape.char_size, "chars")(spelling)
         x = self._both(shape.char_units, "spell", False)(x, mask=ops.not_equal(spelling, 0))
-        return keras.Model(spelling, x, name="speller")
+        return keras.Model(spelling, x)
 
     def _build_reader(self) -> Any:
         shape = self.shape
@@ -214,7 +162,17 @@ class TaggerNet:
         x = self._dropout()(x)
         kernel = keras.initializers.GlorotUniform(self._seed())
         x = keras.layers.Dense(shape.num_tags, kernel_initializer=kernel, name="emissions")(x)
-        return keras.Model(inputs, self.crf(x), name="reader")
+        return keras.Model(inputs, self.crf(x))
+
+
+def joined(nets: Sequence[TaggerNet]) -> keras.Model:
+    """Return the model of all members: inputs as those of each, to the mean of their emissions."""
+    if len(nets) == 1:
+        return nets[0].model
+    given = nets[0].model.inputs
+    inputs = [keras.Input(each.shape[1:], dtype=each.dtype, name=each.name) for each in given]
+    mean = keras.layers.Average(name="mean")([net.model(inputs) for net in nets])
+    return keras.Model(inputs, mean, name="taggers")
 
 
 @keras.saving.register_keras_serializable("longshort")
@@ -230,24 +188,3 @@ class Rows(keras.layers.Layer):
         """Return (B, T, D)."""
         table, places = input_shape
         return (*places, table[-1])
-
-
-class Reading(keras.layers.Layer):
-    """What is to be known of emissions (B, T, K) and mask (B, T), in one compiled program.
-
-    Args:
-        crf: The layer that knows.
-        what: Name of its method.
-        k: Of "n_best".
-    """
-
-    def __init__(self, crf: CRF, what: str, k: int) -> None:
-        super().__init__()
-        self.crf, self.what, self.k = crf, what, k
-
-    def call(self, inputs: Sequence[Any]) -> Any:
-        """Return what the method returns."""
-        emissions, mask = inputs
-        if self.what == "n_best":
-            return self.crf.n_best(emissions, self.k, mask)
-        return getattr(self.crf, self.what)(emissions, mask)

@@ -35,6 +35,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_share("dropout", params["dropout"]),
         *check_share("word_dropout", params["word_dropout"]),
         *check_bool("crf", params["crf"]),
+        *check_whole("num_members", params["num_members"], 1, MAX_LAYERS),
         *check_whole("min_count", params["min_count"], 1, 10**9),
         *check_bool("lowercase", params["lowercase"]),
         *check_rate("learning_rate", params["learning_rate"]),

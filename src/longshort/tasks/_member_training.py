@@ -1,0 +1,84 @@
+"""Train several networks one after the other, the members of a task whose mean answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from longshort.tasks._training import Interrupt, Progress, interruptible
+
+Weights = list[np.ndarray]
+# Trains the member of this number (from 0); what it gets is called after each epoch and each step.
+TrainMember = Callable[[int, Progress, Callable[[], object]], tuple[Weights, list[float]]]
+
+
+def member_seed(seed: int, number: int) -> int:
+    """Return the seed of a member, counted from 0; the first has the task's own.
+
+    >>> member_seed(5, 0), member_seed(5, 1) != member_seed(5, 2)
+    (5, True)
+    """
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def begin_anew(model: Any) -> None:
+    """Set the optimizer of a model back; what was compiled with it serves once more."""
+    from keras import ops
+
+    for variable in model.optimizer.variables:
+        variable.assign(ops.zeros(variable.shape, variable.dtype))
+
+
+def train_each(
+    train: TrainMember, num_members: int, epochs: int, progress: Progress | None
+) -> tuple[list[Weights], list[float]]:
+    """Train members one after the other.
+
+    Ctrl-C ends the training of all: those that were trained so far are kept.
+
+    Args:
+        train: Trains one.
+        num_members: Their number M.
+        epochs: Most passes of each.
+        progress: Called with the number of the epoch of M `epochs`.
+
+    Returns:
+        The weights of each member that there is, and the losses of the first.
+    """
+    weights: list[Weights] = []
+    first: list[float] = []
+    with interruptible() as interrupt:
+        for number in range(num_members):
+            moved = _moved(progress, number * epochs, num_members * epochs, interrupt)
+            try:
+                trained, history = train(number, moved, interrupt.check)
+            except KeyboardInterrupt:
+                if not number:
+                    raise
+                warnings.warn(
+                    f"Training was interrupted: {number} of {num_members} networks are kept.",
+                    stacklevel=4,
+                )
+                break
+            weights.append(trained)
+            first = first or history
+            if interrupt.requested:
+                break
+    return weights, first
+
+
+def _moved(progress: Progress | None, done: int, most: int, interrupt: Interrupt) -> Progress:
+    def moved(epoch: int, epochs: int, loss: float) -> None:
+        try:
+            if progress is not None:
+                progress(done + epoch, most, loss)
+        except KeyboardInterrupt:  # it ends more than the training of this member
+            interrupt.requested = True
+        interrupt.check()
+
+    return moved
