@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from longshort._errors import NotFittedError
+from longshort.data._windows import Windows
 from longshort.tasks import _linear_path
 from longshort.tasks import _metrics as metrics
 from longshort.tasks._baselines import MAX_RESIDUAL, NLinear, naive, seasonal_naive
@@ -11,9 +12,14 @@ from longshort.tasks._linear_path import (
     _folds,
     choose_path,
     default_input_sizes,
+    fit_paths,
     left_over,
     start_quantiles,
 )
+
+
+def batch(x, y):
+    return x, y, np.ones(len(x))
 
 
 def test_naive_by_hand():
@@ -38,26 +44,26 @@ def test_nlinear_is_exact_on_a_recurrence():
     y = 3.0 * t + np.tile([0, 5, 1, 9, 2, 4, 8, 3, 3, 1, 0, 7], 7)[:80]
     windows = [(y[c - 13 : c], y[c : c + 4]) for c in range(13, 60)]
     x, target = (np.stack(part) for part in zip(*windows, strict=True))
-    model = NLinear(ridge=1e-10).fit([(x[:20], target[:20]), (x[20:], target[20:])])
+    model = NLinear(ridge=1e-10).fit([batch(x[:20], target[:20]), batch(x[20:], target[20:])])
     np.testing.assert_allclose(model.predict(y[None, 60:73]), y[None, 73:77], atol=1e-3)
 
 
 def test_nlinear_follows_size_and_level():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 6)), rng.normal(size=(40, 2))
-    model = NLinear().fit([(x, y)])
+    model = NLinear().fit([batch(x, y)])
     np.testing.assert_allclose(model.predict(10 * x + 3), 10 * model.predict(x) + 3)
 
 
 def test_nlinear_repeats_and_ignores_what_stands_still():
     rng = np.random.default_rng(0)
     x, y = rng.normal(1000, 50, (60, 6)), rng.normal(1000, 50, (60, 2))
-    alone = NLinear().fit([(x, y)])
+    alone = NLinear().fit([batch(x, y)])
     still = np.full((9, 6), 1.0), np.full((9, 2), 900.0)
-    beside = NLinear().fit([(x, y), still])
+    beside = NLinear().fit([batch(x, y), batch(*still)])
     np.testing.assert_allclose(beside.coef_, alone.coef_, atol=1e-12)
     assert beside.predict(np.full((1, 6), 5.0)).tolist() == [[5.0, 5.0]]
-    assert NLinear().fit([still]).predict(still[0][:1]).tolist() == [[1.0, 1.0]]
+    assert NLinear().fit([batch(*still)]).predict(still[0][:1]).tolist() == [[1.0, 1.0]]
 
 
 def test_nlinear_is_not_led_by_a_few_jumps():
@@ -65,8 +71,23 @@ def test_nlinear_is_not_led_by_a_few_jumps():
     x, y = rng.normal(1000, 50, (200, 6)), rng.normal(1000, 50, (200, 2))
     jumps = np.zeros((20, 6)), np.full((20, 2), 1000.0)
     jumps[0][np.arange(20), np.arange(20) % 6] = 0.01
-    forecast = NLinear().fit([(x, y), jumps]).predict(x)
+    forecast = NLinear().fit([batch(x, y), batch(*jumps)]).predict(x)
     assert np.abs(forecast - 1000).max() < 100
+
+
+def test_path_has_the_least_squares_in_units_of_the_series():
+    """By definition, with one series; and a series' size has no say in how much it counts."""
+    rng = np.random.default_rng(0)
+    series = [np.cumsum(rng.normal(0, 1 + np.arange(60) / 20)) for _ in range(2)]
+    (path,) = fit_paths(Windows(series[:1], 5, 2), [1e-13], False, rng)
+    x, y = Windows(series[:1], 5, 2).gather(range(54))
+    inputs = np.concatenate([x[:, :-1] - x[:, -1:], x.std(axis=1, keepdims=True)], axis=1)
+    expected = np.linalg.lstsq(inputs, y - x[:, -1:], rcond=None)[0]
+    np.testing.assert_allclose(path.coef_, expected, rtol=1e-5, atol=1e-6)
+    (both,) = fit_paths(Windows(series, 5, 2), [1e-13], False, rng)
+    (larger,) = fit_paths(Windows([series[0], 1000 * series[1]], 5, 2), [1e-13], False, rng)
+    np.testing.assert_allclose(larger.coef_, both.coef_, rtol=1e-5, atol=1e-6)
+    assert np.abs(both.coef_ - path.coef_).max() > 1e-3
 
 
 def test_nlinear_before_fit():
@@ -79,8 +100,8 @@ def test_nlinear_before_fit():
 def test_path_finds_the_logarithm():
     # Steps in percent of a level that moves by a factor of 100, against steps of one size.
     rng = np.random.default_rng(0)
-    season = np.tile([0.0, 0.5, 0.1, 0.9], 60)
-    walk = np.cumsum(rng.normal(0, 0.25, 240))
+    season = np.tile([0.0, 0.5, 0.1, 0.9], 300)
+    walk = np.cumsum(rng.normal(0, 0.25, 1200))
     args = {"input_sizes": [4, 8], "logs": [False, True], "seed": 1}
     assert choose_path([np.exp(walk + season)], 4, 4, **args).log
     assert not choose_path([1 + walk - walk.min() + 4 * season], 4, 4, **args).log

@@ -90,7 +90,7 @@ def test_pinball_loss_by_hand():
 def test_members_set_out_from_the_map_and_from_the_last_value():
     x = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 5.0, 7.0]])
     y = np.array([[4.0], [5.0], [9.0]])
-    path, scale = NLinear(1e-9).fit([(x, y)]), WindowScale.fit(x)
+    path, scale = NLinear(1e-9).fit([(x, y, np.ones(3))]), WindowScale.fit(x)
     base = members.bases(path, x, scale, 4)
     assert base.shape == (3, 4, 1) and not base[:, 1::2].any()
     np.testing.assert_allclose(base[:, 0], scale.apply(y), atol=1e-6)

@@ -15,7 +15,7 @@ from longshort.data._windows import Windows
 from longshort.tasks import _metrics as metrics
 from longshort.tasks._baselines import drift, naive, seasonal_naive
 from longshort.tasks._features import carried_forward
-from longshort.tasks._linear_path import fit_path
+from longshort.tasks._linear_path import fit_paths
 
 Array = NDArray[np.float64]
 
@@ -79,7 +79,7 @@ class Baselines:
                 f"the longest series, {train.ids[longest]!r}, has {len(train.values[longest])}; "
                 "give longer series, or make n_windows or step_size smaller."
             )
-        self.linear = fit_path(windows, 1e-3, False, np.random.default_rng(seed))
+        (self.linear,) = fit_paths(windows, [1e-3], False, np.random.default_rng(seed))
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""

@@ -6,7 +6,7 @@ values (NaN); a row without a known value is forecast as NaN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from longshort._errors import NotFittedError
 from longshort.data._windows import WindowScale
 
 Array = NDArray[np.float64]
+Batch = tuple[Array, Array, Array]
 
 # Scaled targets beyond this say that a window hardly moved before a jump. Unbounded, a handful of
 # them would be all of a sum of squares, and all of a validation loss.
@@ -86,7 +87,7 @@ class NLinear:
 
     >>> x = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 5.0, 7.0]])
     >>> y = np.array([[4.0], [5.0], [9.0]])
-    >>> model = NLinear(ridge=1e-9).fit([(x, y)])
+    >>> model = NLinear(ridge=1e-9).fit([(x, y, np.ones(3))])
     >>> model.predict(np.array([[0.0, 3.0, 6.0]])).round(3).tolist()
     [[9.0]]
     """
@@ -94,24 +95,12 @@ class NLinear:
     def __init__(self, ridge: float = 1e-3, log: bool = False):
         self.ridge, self.log = ridge, log
 
-    def fit(self, batches: Iterable[tuple[Array, Array]]) -> NLinear:
-        """Fit on batches of inputs (N, L) and targets (N, H); only sums are kept between them."""
-        gram: Array | float = 0.0
-        cross: Array | float = 0.0
-        for x, y in batches:
-            scale = WindowScale.fit(x, log=self.log)
-            z, target = self._design(scale, x), scale.apply(y)
-            furthest = np.abs(target).max(axis=1, keepdims=True)
-            weighted = z * np.minimum(1.0, MAX_RESIDUAL / np.maximum(furthest, 1.0)) ** 2
-            gram = gram + weighted.T @ z
-            cross = cross + weighted.T @ target
-        if np.ndim(gram) == 0:
-            raise ValueError("NLinear: expected at least one batch of windows, got none.")
-        gram = np.asarray(gram)
-        power = float(np.trace(gram) - gram[-1, -1]) / max(len(gram) - 1, 1)
-        penalty = np.full(len(gram), self.ridge * max(power, 1e-12))
-        penalty[-1] = 1e-12  # the constant is free
-        self.coef_: Array = np.linalg.solve(gram + np.diag(penalty), np.asarray(cross))
+    def fit(self, batches: Iterable[Batch]) -> NLinear:
+        """Fit on batches of inputs (N, L), targets (N, H) and weights (N,) of their windows.
+
+        Only sums are kept between them.
+        """
+        (self.coef_,) = solutions(batches, [self.ridge], self.log)
         return self
 
     def predict(self, x: Array) -> Array:
@@ -119,10 +108,34 @@ class NLinear:
         if not hasattr(self, "coef_"):
             raise NotFittedError("NLinear: call fit before predict.")
         scale = WindowScale.fit(x, log=self.log)
-        return scale.undo(self._design(scale, x) @ self.coef_)
+        return scale.undo(_design(scale, x) @ self.coef_)
 
-    @staticmethod
-    def _design(scale: WindowScale, x: Array) -> Array:
-        # The last scaled value is 0 in every window; its place holds the constant.
-        z = np.concatenate([scale.apply(x)[:, :-1], np.ones((len(x), 1))], axis=1)
-        return np.where(scale.still, 0.0, z)
+
+def solutions(batches: Iterable[Batch], ridges: Sequence[float], log: bool) -> list[Array]:
+    """Return `NLinear.coef_` (L, H) for each penalty, from one pass over the batches."""
+    gram: Array | float = 0.0
+    cross: Array | float = 0.0
+    for x, y, weights in batches:
+        scale = WindowScale.fit(x, log=log)
+        z, target = _design(scale, x), scale.apply(y)
+        furthest = np.abs(target).max(axis=1, keepdims=True)
+        share = np.minimum(1.0, MAX_RESIDUAL / np.maximum(furthest, 1.0)) ** 2
+        weighted = z * share * weights[:, None]
+        gram = gram + weighted.T @ z
+        cross = cross + weighted.T @ target
+    if np.ndim(gram) == 0:
+        raise ValueError("NLinear: expected at least one batch of windows, got none.")
+    gram = np.asarray(gram)
+    power = float(np.trace(gram) - gram[-1, -1]) / max(len(gram) - 1, 1)
+    found = []
+    for ridge in ridges:
+        penalty = np.full(len(gram), ridge * max(power, 1e-12))
+        penalty[-1] = 1e-12  # the constant is free
+        found.append(np.linalg.solve(gram + np.diag(penalty), np.asarray(cross)))
+    return found
+
+
+def _design(scale: WindowScale, x: Array) -> Array:
+    # The last scaled value is 0 in every window; its place holds the constant.
+    z = np.concatenate([scale.apply(x)[:, :-1], np.ones((len(x), 1))], axis=1)
+    return np.where(scale.still, 0.0, z)

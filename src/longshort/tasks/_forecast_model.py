@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from longshort.data._windows import WindowScale
 from longshort.tasks._baselines import NLinear
 from longshort.tasks._heads import Head
-from longshort.tasks._linear_path import PathChoice, fit_path, start_quantiles, thin
+from longshort.tasks._linear_path import PathChoice, fit_paths, start_quantiles, thin
 from longshort.tasks._members import KINDS, bases, best_share, mix, targets
 from longshort.tasks._net_training import TrainPlan, predict, train, without_optimizer
 from longshort.tasks._panel import Context, PanelWindows
@@ -108,7 +108,8 @@ class ForecastModel:
 
     def fit_path(self, windows: PanelWindows, ridge: float, seed: int) -> None:
         """Fit the linear map on windows of `net.h` targets."""
-        self.path = fit_path(windows.filled, ridge, self.log, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        (self.path,) = fit_paths(windows.filled, [ridge], self.log, rng)
 
     def fit_bands(self, held: PanelWindows, seed: int) -> None:
         """Make the model recursive, with intervals from its errors in windows of h targets."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from longshort._errors import DataError
 from longshort.data._frames import SeriesSet, check_series
 from longshort.data._windows import Windows, WindowScale
-from longshort.tasks._baselines import MAX_RESIDUAL, NLinear
+from longshort.tasks._baselines import MAX_RESIDUAL, NLinear, solutions
 from longshort.tasks._metrics import seasonal_scale
 
 Array = NDArray[np.float64]
@@ -81,10 +80,11 @@ def choose_path(
             fit, score = fold.windows(series, length, h)
             x, y = score.gather(fold.scored)
             scale = scales[score.series(fold.scored)]
-            for log, ridge in product(logs, RIDGES):
-                path = fit_path(fit, ridge, log, np.random.default_rng(seed))
-                error = np.abs(path.predict(x) - y).mean(axis=1) / scale
-                found.setdefault((log, ridge), []).append((error, left_over(path, x, y)[1]))
+            for log in logs:
+                for path in fit_paths(fit, RIDGES, log, np.random.default_rng(seed)):
+                    error = np.abs(path.predict(x) - y).mean(axis=1) / scale
+                    parts = found.setdefault((log, path.ridge), [])
+                    parts.append((error, left_over(path, x, y)[1]))
         best = PathChoice(length, logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
         for (log, ridge), parts in found.items():
             mean = float(np.concatenate([error for error, _ in parts]).mean())
@@ -98,11 +98,30 @@ def choose_path(
     return max((c for c in choices if c.score <= bound), key=lambda c: c.input_size)
 
 
-def fit_path(windows: Windows, ridge: float, log: bool, rng: np.random.Generator) -> NLinear:
-    """Return the linear map fitted on at most `MAX_FIT_WINDOWS` of the windows."""
+def fit_paths(
+    windows: Windows, ridges: Sequence[float], log: bool, rng: np.random.Generator
+) -> list[NLinear]:
+    """Return the linear map for each penalty, fitted on at most `MAX_FIT_WINDOWS` of the windows.
+
+    The map works in units of a window's spread, but what is least are the squared errors in units
+    of the series: a window counts by the square of its spread, as a share of the mean of its
+    series. Else errors after quiet windows would count most, and they are the least foreseeable.
+    """
     index = thin(len(windows), MAX_FIT_WINDOWS, rng)
-    starts = range(0, len(index), 2048)
-    return NLinear(ridge, log).fit(windows.gather(index[i : i + 2048]) for i in starts)
+    parts = [index[i : i + 2048] for i in range(0, len(index), 2048)]
+    scales = [WindowScale.fit(windows.gather(part)[0], log=log) for part in parts]
+    squares = [scale.spread[:, 0] ** 2 for scale in scales]
+    of = [windows.series(part) for part in parts]
+    sums = np.bincount(np.concatenate(of), np.concatenate(squares))
+    usual = sums / np.maximum(np.bincount(np.concatenate(of)), 1)
+    batches = (
+        (*windows.gather(part), square / usual[series])
+        for part, square, series in zip(parts, squares, of, strict=True)
+    )
+    paths = [NLinear(ridge, log) for ridge in ridges]
+    for path, coef in zip(paths, solutions(batches, ridges, log), strict=True):
+        path.coef_ = coef
+    return paths
 
 
 def left_over(path: NLinear, x: Array, y: Array) -> tuple[Array, Array]:
