@@ -112,7 +112,8 @@ def test_nothing_leaks_from_behind_a_cutoff():
         assert not np.allclose(table["LSTM"][3:], other["LSTM"][3:])
         assert not np.allclose(table["y"], other["y"])
     # Training anew changes the second window only.
-    pd.testing.assert_frame_equal(once[:3], anew[:3], check_exact=True)
+    # Both windows at once are another shape of the map's product, which may round otherwise.
+    pd.testing.assert_frame_equal(once[:3], anew[:3], rtol=1e-9)
     assert (once["LSTM"][3:] != anew["LSTM"][3:]).all()
 
 
