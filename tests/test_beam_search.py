@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from longshort.data._vocabulary import BEGIN, END
-from longshort.tasks._beam_search import Search, beam_search
+from longshort.tasks._beam_search import Input, Search, beam_search
 
 V, D, S = 7, 5, 4
 RNG = np.random.default_rng(0)
@@ -22,7 +23,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
-def step(tokens: np.ndarray, states: list[np.ndarray]) -> Any:
+def step(tokens: np.ndarray, states: list[np.ndarray], given: Any = ()) -> Any:
     """A small recurrent network, in float64."""
     h = np.tanh(states[0] @ BACK + VECTORS[tokens])
     return np.log(softmax(h @ TO_LOGITS)), softmax(h @ TO_SOURCE), [h]
@@ -45,8 +46,13 @@ def all_sequences(state: np.ndarray, limit: int, search: Search) -> list[tuple[f
     return sorted(found, reverse=True)
 
 
-REAL = np.array([[True, True, True, False]] * 3)
+REAL = np.array([True, True, True, False])
 STARTS = RNG.normal(size=(3, D))
+
+
+def inputs(limits: list[int]) -> Iterator[Input]:
+    for start, limit in zip(STARTS, limits, strict=False):
+        yield Input([start], [], REAL, limit)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ STARTS = RNG.normal(size=(3, D))
 )
 def test_a_beam_wide_enough_is_exact(options: dict[str, Any]) -> None:
     search, limits = Search(128, **options), [5, 3, 1]
-    found = beam_search(step, [STARTS], REAL, limits, search)
+    found = beam_search(step, inputs(limits), 2, search)  # the third waits for a place
     for one, start, limit in zip(found, STARTS, limits, strict=True):
         wanted = all_sequences(start, limit, search)[: search.num_best]
         assert [each.tokens for each in one] == [tokens for _, tokens in wanted]
@@ -68,7 +74,7 @@ def test_a_beam_wide_enough_is_exact(options: dict[str, Any]) -> None:
 
 
 def test_one_candidate_takes_the_likeliest_token() -> None:
-    (found,) = beam_search(step, [STARTS[:1]], REAL[:1], [9], Search(1))[0]
+    ((found,),) = beam_search(step, inputs([9]), 1, Search(1))
     states, last, tokens = [STARTS[0]], BEGIN, []
     for _ in range(8):
         chances, _, states = step(np.array(last), states)
@@ -82,10 +88,27 @@ def test_one_candidate_takes_the_likeliest_token() -> None:
 def test_no_input_sees_another() -> None:
     search = Search(3, num_best=3, coverage_penalty=0.2)
     limits = [9, 4, 6]
-    together = beam_search(step, [STARTS], REAL, limits, search)
-    for i in range(3):
-        # Rows of padding around it, as where fewer inputs are there than rows.
-        real = REAL & (np.arange(3) == i)[:, None]
-        alone = beam_search(step, [STARTS], real, limits, search)
-        assert alone[i] == together[i]
-        assert [len(one) for one in alone] == [3 if j == i else 0 for j in range(3)]
+    together = beam_search(step, inputs(limits), 3, search)
+    for size in (1, 2, 5):  # one after the other, and with padding
+        assert beam_search(step, inputs(limits), size, search) == together
+    asked = list(inputs(limits))[1:2]
+    assert beam_search(step, asked, 3, search) == together[1:2]
+
+
+def test_the_next_is_asked_for_when_there_is_a_place() -> None:
+    seen: list[int] = []
+
+    def noted() -> Iterator[Input]:
+        for i, one in enumerate(inputs([9, 1, 6])):
+            seen.append(i)
+            yield one
+
+    lengths = []
+
+    def counted(tokens: np.ndarray, states: list[np.ndarray], given: Any) -> Any:
+        lengths.append(len(seen))
+        return step(tokens, states)
+
+    beam_search(counted, noted(), 2, Search(2))
+    assert lengths[:2] == [2, 3]  # the second input is done after a step
+    assert beam_search(counted, [], 2, Search(2)) == []

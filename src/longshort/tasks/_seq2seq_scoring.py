@@ -6,13 +6,15 @@ another. So its results are the same bits alone and in any batch.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from longshort.data._vocabulary import BEGIN, END
-from longshort.tasks._beam_search import Hypothesis, Search, beam_search
+from longshort.tasks._beam_search import Hypothesis, Input, Search, beam_search
+from longshort.tasks._runner import Runner
 from longshort.tasks._seq2seq_net import Seq2SeqNet
 
 CHUNK = 32  # target tokens that are scored at once
@@ -29,7 +31,7 @@ class Scorer:
 
     def __init__(self, net: Seq2SeqNet) -> None:
         self.net = net
-        self._steps: dict[int, Any] = {}
+        self._steps: dict[int, Runner] = {}
 
     def score(
         self, sources: Sequence[np.ndarray], targets: Sequence[np.ndarray]
@@ -84,24 +86,32 @@ class Scorer:
         found: list[list[Hypothesis]] = [[] for _ in sources]
         K = search.beam_size
         if K not in self._steps:
-            self._steps = {K: self.net.step(K)}  # one at a time: each holds compiled programs
-        model = self._steps[K]
+            self._steps = {K: Runner(self.net.step(K))}  # one: each holds compiled programs
+        run = self._steps[K]
 
         def rows_of(steps: int) -> int:
             return max(1, min(SEARCH_ROWS, SEARCH_CANDIDATES // K, SEARCH_STEPS // steps))
 
-        for rows, size, steps in _groups([len(ids) for ids in sources], rows_of):
-            ids = _padded([sources[i] for i in rows], size, steps)
-            values, keys, *states = self.net.encoder.predict_on_batch(ids)
-            real = ids != 0
+        def step(tokens: Any, before: Any, given: Any) -> Any:
+            chances, weights, *after = run([tokens, *given, *before])
+            return chances, weights, after
 
-            def step(tokens: Any, before: Any, fixed: Any = (values, keys, real)) -> Any:
-                chances, weights, *after = model.predict_on_batch([tokens, *fixed, *before])
-                return chances, weights, after
+        groups = list(_groups([len(ids) for ids in sources], rows_of))
+        for steps, same in itertools.groupby(groups, key=lambda group: group[2]):
+            parts = list(same)
 
-            most = [limits[i] for i in rows] + [1] * (size - len(rows))
-            best = beam_search(step, states, real, most, search)
-            for i, one in zip(rows, best, strict=False):
+            def inputs(parts: Any = parts, steps: int = steps) -> Iterator[Input]:
+                for rows, size, _ in parts:
+                    ids = _padded([sources[i] for i in rows], size, steps)
+                    values, keys, *states = self.net.encoder.predict_on_batch(ids)
+                    run.read_weights()
+                    for n, i in enumerate(rows):
+                        given = [values[n], keys[n], ids[n] != 0]
+                        yield Input([each[n] for each in states], given, ids[n] != 0, limits[i])
+
+            best = beam_search(step, inputs(), rows_of(steps), search)
+            order = [i for rows, _, _ in parts for i in rows]
+            for i, one in zip(order, best, strict=True):
                 found[i] = one
         return found
 
