@@ -28,7 +28,6 @@ from longshort.tasks import Translator, load
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "translation"
 DIRECTIONS = ("de-en", "en-de")
-SETTINGS: dict[str, Any] = {}
 PUBLISHED: list[dict[str, Any]] = [  # what others report for test_2016_flickr
     {"direction": "de-en", "model": "LSTM without attention", "bleu": 13.8},
     {"direction": "de-en", "model": "GRU with context", "bleu": 20.6},
@@ -53,11 +52,12 @@ def trained(direction: str, given: argparse.Namespace) -> tuple[Translator, floa
             f"  {minutes:5.1f} min, epoch {epoch} of {epochs}: {loss:.4f} nats a token", flush=True
         )
 
-    settings = SETTINGS | dict(given.setting)
+    settings = dict(given.setting)
     model = Translator(max_minutes=given.minutes, seed=given.seed, **settings)
     model.fit(*pairs("train", direction), validation_data=pairs("val", direction), progress=said)
     minutes = (time.perf_counter() - start) / 60
     if given.save:
+        given.save.mkdir(parents=True, exist_ok=True)
         model.save(given.save / f"{direction}.longshort")
         (given.save / f"{direction}.json").write_text(json.dumps({"minutes": minutes}))
     return model, minutes

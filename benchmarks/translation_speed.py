@@ -31,8 +31,9 @@ class Shape(NamedTuple):
 
 
 SHAPES = {
+    "usual": Shape("general", 4_000, 256, 256, 64, 24),  # what Translator trains by default
     "general": Shape("general", 6_000, 256, 256, 64, 16),
-    "additive": Shape("additive", 8_000, 256, 384, 64, 16),  # what Translator trains by default
+    "additive": Shape("additive", 8_000, 256, 384, 64, 16),
     "long": Shape("general", 8_000, 256, 384, 32, 48),
 }
 CONTENDERS = ("longshort", "keras-jax", "torch-malloc")

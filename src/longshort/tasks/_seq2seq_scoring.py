@@ -96,24 +96,34 @@ class Scorer:
             chances, weights, *after = run([tokens, *given, *before])
             return chances, weights, after
 
-        groups = list(_groups([len(ids) for ids in sources], rows_of))
+        groups = _groups([len(ids) for ids in sources], rows_of)
         for steps, same in itertools.groupby(groups, key=lambda group: group[2]):
-            parts = list(same)
-
-            def inputs(parts: Any = parts, steps: int = steps) -> Iterator[Input]:
-                for rows, size, _ in parts:
-                    ids = _padded([sources[i] for i in rows], size, steps)
-                    values, keys, *states = self.net.encoder.predict_on_batch(ids)
-                    run.read_weights()
-                    for n, i in enumerate(rows):
-                        given = [values[n], keys[n], ids[n] != 0]
-                        yield Input([each[n] for each in states], given, ids[n] != 0, limits[i])
-
-            best = beam_search(step, inputs(), rows_of(steps), search)
-            order = [i for rows, _, _ in parts for i in rows]
-            for i, one in zip(order, best, strict=True):
+            parts = [rows for rows, _, _ in same]
+            inputs = self._inputs(run, parts, rows_of(steps), steps, sources, limits)
+            best = beam_search(step, inputs, rows_of(steps), search)
+            for i, one in zip(itertools.chain(*parts), best, strict=True):
                 found[i] = one
         return found
+
+    def _inputs(
+        self,
+        run: Runner,
+        parts: list[list[int]],
+        size: int,
+        steps: int,
+        sources: Sequence[np.ndarray],
+        limits: Sequence[int],
+    ) -> Iterator[Input]:
+        """Read sources, `size` at a time, when the first of them is asked for."""
+        for rows in parts:
+            ids = _padded([sources[i] for i in rows], size, steps)
+            values, keys, *states = self.net.encoder.predict_on_batch(ids)
+            run.read_weights()
+            for n, i in enumerate(rows):
+                real = ids[n] != 0
+                yield Input(
+                    [each[n] for each in states], [values[n], keys[n], real], real, limits[i]
+                )
 
 
 def _groups(lengths: Sequence[int], rows_of: Any) -> Iterator[tuple[list[int], int, int]]:

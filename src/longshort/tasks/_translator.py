@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from longshort.tasks._seq2seq_pairs import Pairs
 
 
+SUBWORDS = 4_000
+
+
 class Translator(Task):
     """Sentences to sentences: an LSTM encoder, attention, an LSTM decoder.
 
@@ -38,7 +41,7 @@ class Translator(Task):
         attention: `"additive"`, `"general"` or `"dot"`; see `longshort.tasks._cross_attention`.
         unit: What a token is: `"subword"` (needs `pip install longshort[text]`), `"word"` or
             `"char"`; see `longshort.data.Vocabulary`.
-        vocabulary_size: Most tokens; None: 8,000 subwords, all words or characters.
+        vocabulary_size: Most tokens; None: 4,000 subwords, all words or characters.
         min_count: Least number of times that a word or character occurs; None: 2 for words, else 1.
         joint: Whether both languages share one vocabulary and one matrix of vectors. The target's
             vectors are the rows of the softmax in either case.
@@ -78,23 +81,30 @@ class Translator(Task):
     history_: list[float]
     num_held_out_: int
 
+    # Measured on Multi30k's validation part, German to English, 7 minutes each on two cores of one
+    # machine at once; passes, loss, BLEU with five candidates: the former defaults (384 units,
+    # additive, 8,000 subwords, dropout 0.3, rate 0.002) 3, 3.09, 19.1; 4,000 subwords, dropout 0.4
+    # 3, 2.96, 22.3; 256 units, vectors of 128, dropout 0.4, 8,000 subwords 4, 3.01, 20.2; 4,000
+    # 5, 2.87, 21.7; the same with dropout 0.5 5, 3.01, 19.8; with a rate of 0.004 5, 2.46, 29.8;
+    # 256 units and vectors, 2,000 subwords 4, 2.79, 24.1; 4,000, general 5, 2.47, 29.0. (Losses a
+    # token compare within one number of subwords.)
     def __init__(
         self,
-        units: int = 384,
+        units: int = 256,
         *,
         num_layers: int = 1,
         embedding_size: int = 256,
-        attention: str = "additive",
+        attention: str = "general",
         unit: str = "subword",
         vocabulary_size: int | None = None,
         min_count: int | None = None,
         joint: bool = True,
-        dropout: float = 0.3,
+        dropout: float = 0.4,
         label_smoothing: float = 0.1,
         max_length: int = 100,
         batch_size: int = 64,
         epochs: int | None = None,
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.004,
         clip_norm: float = 1.0,
         validation_split: float = 0.05,
         patience: int = 5,
@@ -349,11 +359,9 @@ class Translator(Task):
 
     def _vocabularies(self, sources: list[str], targets: list[str]) -> tuple[Vocabulary, ...]:
         least = self.min_count or (2 if self.unit == "word" else 1)
+        most = self.vocabulary_size or (SUBWORDS if self.unit == "subword" else None)
         each = [[*sources, *targets]] if self.joint else [sources, targets]
-        found = [
-            Vocabulary.fit(texts, self.unit, self.vocabulary_size, least, seed=self.seed)
-            for texts in each
-        ]
+        found = [Vocabulary.fit(texts, self.unit, most, least, seed=self.seed) for texts in each]
         return found[0], found[-1]
 
     def _short(self, pairs: Pairs) -> Pairs:
