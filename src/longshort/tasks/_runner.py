@@ -18,9 +18,9 @@ class Runner:
         model: Without state of its own, several outputs.
 
     Example:
-        >>> inputs = keras.Input((2,))
-        >>> runner = Runner(keras.Model(inputs, [inputs + 1.0, inputs * 3.0]))
-        >>> [each.tolist() for each in runner([np.ones((1, 2), "float32")])]
+        >>> x, y = keras.Input((2,)), keras.Input((2,))
+        >>> runner = Runner(keras.Model([x, y], [x + y, x * 3.0]))
+        >>> [each.tolist() for each in runner([np.ones((1, 2), "float32")] * 2)]
         [[[2.0, 2.0]], [[3.0, 3.0]]]
     """
 
