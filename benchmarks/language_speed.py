@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, Trained, compare
+from training_turns import STEPS, TorchTrained, Trained, compare
 from turns import Contender, lstm_weights, serve
 
 
@@ -133,8 +133,10 @@ class ModelContender(KerasContender):
         return {"losses": np.array(losses)}
 
 
-class TorchContender(Trained):
+class TorchContender(TorchTrained):
     """The usual loop around torch.nn.LSTM."""
+
+    clip = CLIP
 
     def __init__(self, name: str, shape: Shape) -> None:
         import torch
@@ -144,7 +146,8 @@ class TorchContender(Trained):
         self.lstm = torch.nn.LSTM(shape.E, shape.H, shape.layers, batch_first=True)
         self.head = torch.nn.Linear(shape.H, shape.V)
         self.modules = torch.nn.ModuleList([self.embedding, self.lstm, self.head])
-        self.optimizer = torch.optim.Adam(self.modules.parameters(), RATE)
+        self.parameters = list(self.modules.parameters())
+        self.optimizer = torch.optim.Adam(self.parameters, RATE)
 
     def load(self, problem: dict[str, Any]) -> None:
         torch = self.torch
@@ -161,15 +164,10 @@ class TorchContender(Trained):
             self.head.bias.zero_()
         self.ids = torch.from_numpy(problem["ids"].astype(np.int64))
 
-    def step(self, number: int) -> float:
+    def loss_of(self, number: int) -> Any:
         ids = self.ids[number % STEPS]
-        self.optimizer.zero_grad()
         logits = self.head(self.lstm(self.embedding(ids[:, :-1]))[0])
-        loss = self.torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-        loss.backward()
-        self.torch.nn.utils.clip_grad_norm_(self.modules.parameters(), CLIP)
-        self.optimizer.step()
-        return float(loss)
+        return self.torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
 
 def build(name: str, shape_name: str) -> Contender:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, Trained, compare
+from training_turns import STEPS, TorchTrained, Trained, compare
 from turns import Contender, serve
 
 
@@ -107,8 +107,10 @@ class KerasContender(Trained):
         return float(self.model.train_on_batch(*self.batches[number % STEPS]))
 
 
-class TorchContender(Trained):
+class TorchContender(TorchTrained):
     """The same network as a user of torch writes it: packed recordings, a fused LSTM."""
+
+    clip = CLIP
 
     def __init__(self, name: str, shape: Shape) -> None:
         import torch
@@ -168,13 +170,8 @@ class TorchContender(Trained):
         scores = self.labels(y).log_softmax(-1).transpose(0, 1)
         return self.nn.ctc_loss(scores, labels, steps, counts, reduction="none").mean()
 
-    def step(self, number: int) -> float:
-        self.optimizer.zero_grad()
-        loss = self._loss(*self.batches[number % STEPS])
-        loss.backward()
-        self.torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
-        self.optimizer.step()
-        return float(loss)
+    def loss_of(self, number: int) -> Any:
+        return self._loss(*self.batches[number % STEPS])
 
 
 def build(name: str, shape_name: str) -> Contender:

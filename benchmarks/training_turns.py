@@ -35,6 +35,27 @@ class Trained:
             self.step(number)
 
 
+class TorchTrained(Trained):
+    """One that trains in torch: what is its loss, and what is to be trained, is up to it."""
+
+    torch: Any
+    parameters: list[Any]
+    optimizer: Any
+    clip: float  # most that the norm of all gradients may be
+
+    def loss_of(self, number: int) -> Any:
+        """Return the loss of batch `number` modulo STEPS, a tensor."""
+        raise NotImplementedError
+
+    def step(self, number: int) -> float:
+        self.optimizer.zero_grad()
+        loss = self.loss_of(number)
+        loss.backward()
+        self.torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
+        self.optimizer.step()
+        return float(loss)
+
+
 def measure(program: str, shape: str, names: list[str], rounds: int) -> dict[str, list[float]]:
     """Seconds a step, a value for each round and contender."""
     workers = [Worker(program, name, shape) for name in names]

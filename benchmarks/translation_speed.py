@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, Trained, compare
+from training_turns import STEPS, TorchTrained, Trained, compare
 from turns import Contender, serve
 
 
@@ -113,8 +113,10 @@ def smoothed_loss(following: Any, logits: Any) -> Any:
     return ops.sum(losses * real) / ops.sum(real)
 
 
-class TorchContender(Trained):
+class TorchContender(TorchTrained):
     """The same network as a user of torch writes it: packed source, fused LSTMs."""
+
+    clip = CLIP
 
     def __init__(self, name: str, shape: Shape) -> None:
         import torch
@@ -213,13 +215,8 @@ class TorchContender(Trained):
             logits.flatten(0, 1), following.flatten(), ignore_index=0, label_smoothing=SMOOTHING
         )
 
-    def step(self, number: int) -> float:
-        self.optimizer.zero_grad()
-        loss = self._loss(*self.batches[number % STEPS])
-        loss.backward()
-        self.torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
-        self.optimizer.step()
-        return float(loss)
+    def loss_of(self, number: int) -> Any:
+        return self._loss(*self.batches[number % STEPS])
 
 
 def build(name: str, shape_name: str) -> Contender:

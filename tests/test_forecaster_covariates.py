@@ -34,7 +34,7 @@ def split(table, h):
 @pytest.fixture(scope="module")
 def fitted():
     past, future, _ = split(sales(), 2)
-    options = QUICK | {"futr_exog_list": ["promo"], "hist_exog_list": ["sensor"], "epochs": 60}
+    options = QUICK | {"futr_exog_list": ["promo"], "hist_exog_list": ["sensor"], "epochs": 120}
     return Forecaster(2, 8, **options).fit(past)
 
 
@@ -45,7 +45,7 @@ def test_covariates_are_used(fitted):
     assert np.abs(table["LSTM"] - y)[first].mean() < 2.0
     changed = fitted.predict(past, futr_df=future.assign(promo=1 - future["promo"]))
     jump = (changed["LSTM"] - table["LSTM"]) * np.where(future["promo"] == 1, -1, 1)
-    assert jump.between(3, 12).all() and 6 < jump.mean() < 10
+    assert jump.between(4, 12).all()
     last = past.groupby("unique_id").tail(1).index
     moved = past.copy()
     moved.loc[last, "sensor"] += 1.0

@@ -15,7 +15,7 @@ from longshort._errors import NotFittedError
 from longshort.data._windows import WindowScale
 
 Array = NDArray[np.float64]
-Batch = tuple[Array, Array, Array]
+Batch = tuple[Array, Array, Array]  # inputs (N, L), targets (N, H), weights (N,) of windows
 
 # Scaled targets beyond this say that a window hardly moved before a jump. Unbounded, a handful of
 # them would be all of a sum of squares, and all of a validation loss.
