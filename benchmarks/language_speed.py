@@ -45,7 +45,7 @@ def make_problem(shape: Shape) -> dict[str, Any]:
         "embedding": (rng.normal(size=(V, E)) * 0.5).astype(np.float32),
         "lstm": [lstm_weights(rng, H if i else E, H) for i in range(layers)],
         "head": (rng.normal(size=(H, V)) * H**-0.5).astype(np.float32),
-        "ids": rng.integers(0, V, (STEPS, B, T + 1)).astype(np.int32),
+        "ids": rng.integers(1, V, (STEPS, B, T + 1)).astype(np.int32),  # 0 is padding
     }
 
 
