@@ -14,8 +14,9 @@ parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA sa
 - short: 29 short single series cut from the training parts of all sets, one forecast each: what
   defaults are chosen with, and whether intervals hold what they say where data are few.
 - etth1: ETTh1, all 7 columns, standardised by the first 12 months; training 12 months, validation
-  4, mean squared and absolute error of all windows of the 4 months after. Beside it a linear map in
-  closed form (NLinear) on the same 16 months.
+  4, mean squared and absolute error of all windows of the 4 months after. Beside it the linear map
+  in closed form of every backtest (NLinear) and the forecaster's own linear part, on the same 16
+  months.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import pandas as pd
 
 from longshort.data import check_series
 from longshort.tasks import Forecaster
+from longshort.tasks._backtest import Baselines, score
 from longshort.tasks._baselines import seasonal_naive
 from longshort.tasks._metrics import owa, seasonal_scale, smape
 from longshort.tasks._naive2 import naive2
@@ -52,8 +54,6 @@ def rolling(name: str, table: pd.DataFrame, h: int, n_windows: int, seeds: list[
         model = Forecaster(h, seed=seed)
         series = check_series(table)
         backtest = model.cross_validation(series, n_windows, refit=True)
-        from longshort.tasks._backtest import score
-
         season = model._season(series.freq)
         for who, row in score(backtest, series, season, model.level).items():
             scores.setdefault(who, []).append(row)
@@ -164,16 +164,22 @@ def etth1(given: argparse.Namespace) -> Rows:
         model.fit(series.head([last] * len(series)), progress=said)
         seconds = time.perf_counter() - start
         panel = model._panel(series, model.static_)
-        squares: dict[str, list[float]] = {"LSTM": [], "Linear": []}
-        absolute: dict[str, list[float]] = {"LSTM": [], "Linear": []}
+        past = series.head([last] * len(series))
+        maps = {
+            "Linear": Baselines(past, h, model.input_size_, 24, given.seeds[0]).linear,
+            "its linear part": model.forecast_model_.path,
+        }
+        squares: dict[str, list[float]] = {name: [] for name in ("LSTM", *maps)}
+        absolute: dict[str, list[float]] = {name: [] for name in squares}
         cuts = np.arange(last, end - h + 1)
         for part in np.array_split(cuts, max(1, len(cuts) // 256)):
             each = np.broadcast_to(part, (len(series), len(part)))
             median = model._forecasts(panel, series.ids, each)[..., len(model.level)]
             y = np.stack([[one[c : c + h] for c in part] for one in series.values])
             x = np.stack([[one[c - model.input_size_ : c] for c in part] for one in series.values])
-            linear = model.forecast_model_.path.predict(x.reshape(-1, x.shape[-1]))
-            for name, f in (("LSTM", median), ("Linear", linear.reshape(y.shape))):
+            x = x.reshape(-1, x.shape[-1])
+            linear = {name: one.predict(x).reshape(y.shape) for name, one in maps.items()}
+            for name, f in {"LSTM": median, **linear}.items():
                 squares[name].append(float(((f - y) ** 2).sum()))
                 absolute[name].append(float(np.abs(f - y).sum()))
         count = len(series) * len(cuts) * h

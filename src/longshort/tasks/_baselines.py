@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from longshort._errors import NotFittedError
 from longshort.data._windows import WindowScale
+from longshort.tasks._seasonal_map import seasonal_map
 
 Array = NDArray[np.float64]
 Batch = tuple[Array, Array, Array]  # inputs (N, L), targets (N, H), weights (N,) of windows
@@ -84,6 +85,8 @@ class NLinear:
     Args:
         ridge: Penalty, as a share of the mean of the diagonal of `z' z`.
         log: Work on the logarithm of y (which must be positive).
+        season_length: Steps of a season: what the penalty keeps small is then the distance from
+            `seasonal_map`; 0: the coefficients themselves.
 
     >>> x = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 5.0, 7.0]])
     >>> y = np.array([[4.0], [5.0], [9.0]])
@@ -92,15 +95,15 @@ class NLinear:
     [[9.0]]
     """
 
-    def __init__(self, ridge: float = 1e-3, log: bool = False):
-        self.ridge, self.log = ridge, log
+    def __init__(self, ridge: float = 1e-3, log: bool = False, season_length: int = 0):
+        self.ridge, self.log, self.season_length = ridge, log, season_length
 
     def fit(self, batches: Iterable[Batch]) -> NLinear:
         """Fit on batches of inputs (N, L), targets (N, H) and weights (N,) of their windows.
 
         Only sums are kept between them.
         """
-        (self.coef_,) = solutions(batches, [self.ridge], self.log)
+        (self.coef_,) = solutions(batches, [self.ridge], self.log, self.season_length)
         return self
 
     def predict(self, x: Array) -> Array:
@@ -111,7 +114,9 @@ class NLinear:
         return scale.undo(_design(scale, x) @ self.coef_)
 
 
-def solutions(batches: Iterable[Batch], ridges: Sequence[float], log: bool) -> list[Array]:
+def solutions(
+    batches: Iterable[Batch], ridges: Sequence[float], log: bool, season_length: int = 0
+) -> list[Array]:
     """Return `NLinear.coef_` (L, H) for each penalty, from one pass over the batches."""
     gram: Array | float = 0.0
     cross: Array | float = 0.0
@@ -125,13 +130,15 @@ def solutions(batches: Iterable[Batch], ridges: Sequence[float], log: bool) -> l
         cross = cross + weighted.T @ target
     if np.ndim(gram) == 0:
         raise ValueError("NLinear: expected at least one batch of windows, got none.")
-    gram = np.asarray(gram)
+    gram, cross = np.asarray(gram, np.float64), np.asarray(cross, np.float64)
+    center = seasonal_map(gram, cross, season_length) if season_length else np.zeros_like(cross)
     power = float(np.trace(gram) - gram[-1, -1]) / max(len(gram) - 1, 1)
-    found = []
+    found: list[Array] = []
     for ridge in ridges:
         penalty = np.full(len(gram), ridge * max(power, 1e-12))
         penalty[-1] = 1e-12  # the constant is free
-        found.append(np.linalg.solve(gram + np.diag(penalty), np.asarray(cross)))
+        right = cross + penalty[:, None] * center
+        found.append(np.linalg.solve(gram + np.diag(penalty), right).astype(np.float64, copy=False))
     return found
 
 

@@ -66,7 +66,7 @@ class ForecastModel:
     ) -> ForecastModel:
         """Train on windows of `net.h` targets, and stop and mix by those held out."""
         rng = np.random.default_rng(plan.seed)
-        self.fit_path(training, choice.ridge, plan.seed)
+        self.fit_path(training, choice, plan.seed)
 
         def gather(index: NDArray[np.intp]) -> tuple[list[Any], Any]:
             context, y = training.gather(index)
@@ -106,10 +106,11 @@ class ForecastModel:
         self.model = without_optimizer(self.model)
         return self
 
-    def fit_path(self, windows: PanelWindows, ridge: float, seed: int) -> None:
+    def fit_path(self, windows: PanelWindows, choice: PathChoice, seed: int) -> None:
         """Fit the linear map on windows of `net.h` targets."""
         rng = np.random.default_rng(seed)
-        (self.path,) = fit_paths(windows.filled, [ridge], self.log, rng)
+        ridges, season = [choice.ridge], choice.season_length
+        (self.path,) = fit_paths(windows.filled, ridges, self.log, rng, season)
 
     def fit_bands(self, held: PanelWindows, seed: int) -> None:
         """Make the model recursive, with intervals from its errors in windows of h targets."""

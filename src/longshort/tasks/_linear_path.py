@@ -39,6 +39,7 @@ class PathChoice:
         input_size: L, steps of input.
         log: Whether to work on logarithms.
         ridge: Penalty of the map.
+        season_length: Steps of a season, of the map that the penalty pulls towards.
         score: Mean absolute error over the rolling forecasts, each series scaled by its own
             seasonal differences (a MASE); infinite where the series are too short for any.
         residuals: (N, H), scaled errors of these forecasts as `left_over` gives them: out of
@@ -48,6 +49,7 @@ class PathChoice:
     input_size: int
     log: bool
     ridge: float
+    season_length: int
     score: float
     residuals: Array
 
@@ -81,16 +83,18 @@ def choose_path(
             x, y = score.gather(fold.scored)
             scale = scales[score.series(fold.scored)]
             for log in logs:
-                for path in fit_paths(fit, RIDGES, log, np.random.default_rng(seed)):
+                rng = np.random.default_rng(seed)
+                for path in fit_paths(fit, RIDGES, log, rng, season_length):
                     error = np.abs(path.predict(x) - y).mean(axis=1) / scale
                     parts = found.setdefault((log, path.ridge), [])
                     parts.append((error, left_over(path, x, y)[1]))
-        best = PathChoice(length, logs[0], RIDGES[0], float("inf"), np.zeros((0, h)))
+        none = np.zeros((0, h))
+        best = PathChoice(length, logs[0], RIDGES[0], season_length, float("inf"), none)
         for (log, ridge), parts in found.items():
             mean = float(np.concatenate([error for error, _ in parts]).mean())
             if mean < best.score:
                 residuals = np.concatenate([left for _, left in parts])
-                best = PathChoice(length, log, ridge, mean, residuals)
+                best = PathChoice(length, log, ridge, season_length, mean, residuals)
         choices.append(best)
     bound = (1.0 + slack) * min(choice.score for choice in choices)
     if not folds:
@@ -99,7 +103,11 @@ def choose_path(
 
 
 def fit_paths(
-    windows: Windows, ridges: Sequence[float], log: bool, rng: np.random.Generator
+    windows: Windows,
+    ridges: Sequence[float],
+    log: bool,
+    rng: np.random.Generator,
+    season_length: int = 0,
 ) -> list[NLinear]:
     """Return the linear map for each penalty, fitted on at most `MAX_FIT_WINDOWS` of the windows.
 
@@ -118,8 +126,8 @@ def fit_paths(
         (*windows.gather(part), square / usual[series])
         for part, square, series in zip(parts, squares, of, strict=True)
     )
-    paths = [NLinear(ridge, log) for ridge in ridges]
-    for path, coef in zip(paths, solutions(batches, ridges, log), strict=True):
+    paths = [NLinear(ridge, log, season_length) for ridge in ridges]
+    for path, coef in zip(paths, solutions(batches, ridges, log, season_length), strict=True):
         path.coef_ = coef
     return paths
 
