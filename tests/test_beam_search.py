@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from longshort.data._vocabulary import BEGIN, END
-from longshort.tasks._beam_search import Input, Search, beam_search
+from longshort.tasks._beam_search import Input, Search, _best, beam_search
 
 V, D, S = 7, 5, 4
 RNG = np.random.default_rng(0)
@@ -112,3 +112,16 @@ def test_the_next_is_asked_for_when_there_is_a_place() -> None:
     beam_search(counted, noted(), 2, Search(2))
     assert lengths[:2] == [2, 3]  # the second input is done after a step
     assert beam_search(counted, [], 2, Search(2)) == []
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 400), (2, 1, 3), (4, 2, 64), (1, 3, 71)])
+@pytest.mark.parametrize("digits", [6, 0])  # 0: many are equal
+def test_the_highest_of_all_tokens(shape: tuple[int, int, int], digits: int) -> None:
+    total = np.random.default_rng(shape[2]).normal(size=shape).astype(np.float32).round(digits)
+    total[..., :2] = -np.inf
+    total[0] = -np.inf  # a free place
+    values, parents, tokens = _best(total, 10)
+    for n, row in enumerate(total.reshape(len(total), -1)):
+        order = np.argsort(-row, kind="stable")[:10]
+        assert values[n].tolist() == row[order].tolist()
+        assert (parents[n] * shape[2] + tokens[n]).tolist() == order.tolist()
