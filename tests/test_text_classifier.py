@@ -336,7 +336,9 @@ def test_refused_later(fitted: TextClassifier) -> None:
         fitted.explain("a", 3)
     with pytest.raises(DataError, match="at least one token, got none"):
         fitted.explain(" ")
-    with pytest.raises(DataError, match="num_orders must be a whole number from 1, got 0"):
+    with pytest.raises(
+        DataError, match="num_orders must be a whole number from 1 to 1000000, got 0"
+    ):
         fitted.explain("a", num_orders=0)
     with pytest.raises(DataError, match=r"validation texts\[0\]: the text is empty"):
         TextClassifier().fit(X, Y, validation_data=([""], ["yes"]))

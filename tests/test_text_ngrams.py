@@ -21,6 +21,8 @@ def some(n: int = 60, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
 def runs(ids: Any, longest: int) -> set[tuple[int, ...]]:
     framed = [BEGIN, *ids.tolist(), END]
     found = {(token,) for token in ids.tolist()}
+    if longest > 1:
+        found |= {(a, -1, b) for a, b in zip(framed, framed[2:], strict=False)}  # any one between
     for size in range(2, longest + 1):
         found |= {tuple(framed[i : i + size]) for i in range(len(framed) - size + 1)}
     return found
@@ -71,7 +73,7 @@ def test_is_the_minimum(longest: int, several: bool) -> None:
 def test_a_text_alone_and_unknown_runs() -> None:
     texts, classes = some()
     linear = Ngrams.fit(texts, classes, [], classes[:0], 12, 2)
-    more = [*texts, np.array([3, 3, 3]), np.empty(0, np.int64)]
+    more = [*texts, np.array([1, 1, 1]), np.empty(0, np.int64)]
     every = linear.logits(more)
     assert (np.concatenate([linear.logits([ids]) for ids in more]) == every).all()
     np.testing.assert_allclose(every[-2], linear.bias)

@@ -11,7 +11,7 @@ from longshort._errors import DataError
 from longshort.data._batches import fixed_batches
 from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
-from longshort.tasks._base import Task
+from longshort.tasks._base import Task, check_whole
 from longshort.tasks._classifier_training import held_out, logits
 from longshort.tasks._labels import (
     check_label_sets,
@@ -31,7 +31,12 @@ from longshort.tasks._scores import (
     multi_label_scores,
     sigmoid,
 )
-from longshort.tasks._text_classifier_params import check_params, class_weights, epochs_of
+from longshort.tasks._text_classifier_params import (
+    check_params,
+    check_state,
+    class_weights,
+    epochs_of,
+)
 from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_masked, share_out
 from longshort.tasks._text_input import check_texts, encode_texts, kept
 from longshort.tasks._text_members import build_members, train_members
@@ -47,7 +52,8 @@ class TextClassifier(Task):
     Beside the LSTM's outputs at a token stands its own vector (Lai et al. 2015); the largest and
     the mean value of each channel over the text go through one dense layer. A linear classifier of
     the tokens and pairs of tokens that a text has (Wang and Manning 2012) is fitted beside the
-    networks, and the share of it that does best on the validation part is taken:
+    networks, and the share of it that does best on the validation part is taken; then it is fitted
+    once more on all texts:
 
         logits = (1 - share_) networks + share_ linear
 
@@ -71,7 +77,8 @@ class TextClassifier(Task):
         embedding_dropout: Share of words that are dropped, at all their places in a text.
         num_members: Networks that are trained one after the other, from different weights, and
             whose logits are averaged. None: three for fewer than 10,000 texts, else one.
-        ngrams: Tokens of the longest runs that the linear part knows, 1 to 5; 0: no linear part.
+        ngrams: Tokens of the longest runs that the linear part knows, 1 to 5; from 2 on it knows
+            pairs with one token between, too; 0: no linear part.
         multi_label: Whether several labels, or none, may apply to a text; labels are then lists.
         threshold: Probability from which on a label is predicted, with `multi_label`.
         class_weight: How much a text counts in training by its label: None, all the same;
@@ -244,10 +251,9 @@ class TextClassifier(Task):
         weights = class_weights(self.class_weight, targets, classes)
         embeddings = read_vectors(vocabulary, self) if start is None else start.embeddings
         sizes = sizes_of(self, embeddings, start, len(texts))
-        shape = shape_of(self, sizes, len(vocabulary), len(classes))
-        linear = None
-        if self.ngrams:
-            linear = Ngrams.fit(*parts, len(vocabulary), self.ngrams, weights)
+        tokens = len(vocabulary)
+        shape = shape_of(self, sizes, tokens, len(classes))
+        linear = Ngrams.fit(*parts, tokens, self.ngrams, weights) if self.ngrams else None
         trained, history, num_members = train_members(
             shape,
             self.seed,
@@ -270,7 +276,7 @@ class TextClassifier(Task):
         self.vocabulary_, self.history_, self.num_held_out_ = vocabulary, history, len(held)
         self._longest, self._sizes = longest, sizes | {"num_members": num_members}
         each = targets if self.multi_label else np.eye(len(classes))[targets]
-        self._shares = each.mean(axis=0).astype(np.float64)
+        self._shares = each.mean(axis=0, dtype=np.float64)
         self.model_, self._linear, self.temperature_ = model, linear, 1.0
         self.share_ = USUAL_SHARE if linear is not None else 0.0
         if held:
@@ -278,6 +284,10 @@ class TextClassifier(Task):
                 networks = logits(model, held, longest, fixed_batches)
                 self.share_ = choose_share(networks, linear.logits(held), held_targets)
             self.temperature_ = fit_temperature(self._logits(held), held_targets)
+            if linear is not None and validation_data is None:
+                every = np.concatenate([targets, held_targets])
+                counts = class_weights(self.class_weight, every, classes)
+                self._linear = linear.again([*sequences, *held], every, counts)
         return self
 
     def predict_proba(self, texts: Any) -> np.ndarray:
@@ -386,10 +396,8 @@ class TextClassifier(Task):
         """
         self._check_fitted("explain")
         (text,) = check_texts([text], name="text")
-        if not isinstance(num_orders, int) or isinstance(num_orders, bool) or num_orders < 1:
-            raise DataError(
-                f"explain: num_orders must be a whole number from 1, got {num_orders!r}."
-            )
+        if faults := check_whole("num_orders", num_orders, 1, 10**6):
+            raise DataError(f"explain: {faults[0]}.")
         tokens = self.vocabulary_.encode(text)
         places = kept(len(tokens), self.max_tokens)
         if not len(places):
@@ -469,29 +477,19 @@ class TextClassifier(Task):
         if type(longest) is not int or longest < 1:
             raise ValueError(f"longest is {longest!r}")
         # The vocabulary is counted when it is read.
-        return (
-            2 * sizes["num_members"] * shape_of(self, sizes, 0, 0).num_weights()
-        )  # 2 bytes, of half precision
+        weights = sizes["num_members"] * shape_of(self, sizes, 0, 0).num_weights()
+        return 2 * weights  # of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
-        classes, shares = state["classes"], state["shares"]
-        if type(classes) is not list or len(set(classes)) < len(classes) or not classes:
-            raise ValueError("broken classes")
-        if np.shape(shares) != (len(classes),):
-            raise ValueError("broken shares")
-        if not 0 < state["temperature"] < np.inf or type(state["num_held_out"]) is not int:
-            raise ValueError("broken temperature or num_held_out")
-        if type(state["history"]) is not list:
-            raise ValueError("broken history")
-        if type(state["share"]) is not float or not 0 <= state["share"] <= 1:
-            raise ValueError("broken share")
+        check_state(state)
+        classes = state["classes"]
         self.vocabulary_ = Vocabulary.from_state(state["vocabulary"])
         self._linear = None
         if state["linear"] is not None:
             self._linear = Ngrams.from_state(state["linear"], len(self.vocabulary_), len(classes))
         self.share_ = state["share"]
         self.classes_, self._classes = label_array(classes), classes
-        self._shares = np.asarray(shares, dtype=np.float64)
+        self._shares = np.asarray(state["shares"], dtype=np.float64)
         self.history_ = [float(loss) for loss in state["history"]]
         self.temperature_ = float(state["temperature"])
         self.num_held_out_ = state["num_held_out"]

@@ -138,3 +138,18 @@ def class_weights(
         weights = 1 / np.maximum(counts, 1)
     rows = weights[targets]
     return (rows / rows.mean()).astype(np.float32)
+
+
+def check_state(state: dict[str, Any]) -> None:
+    """Raise ValueError if what a file holds beside vocabulary and networks cannot be."""
+    classes, shares = state["classes"], state["shares"]
+    if type(classes) is not list or len(set(classes)) < len(classes) or not classes:
+        raise ValueError("broken classes")
+    if np.shape(shares) != (len(classes),):
+        raise ValueError("broken shares")
+    if not 0 < state["temperature"] < np.inf or type(state["num_held_out"]) is not int:
+        raise ValueError("broken temperature or num_held_out")
+    if type(state["share"]) is not float or not 0 <= state["share"] <= 1:
+        raise ValueError("broken share")
+    if type(state["history"]) is not list:
+        raise ValueError("broken history")

@@ -32,15 +32,17 @@ class Ngrams:
         r_gk = log(p_gk / q_gk)
 
     where p_gk and q_gk are the shares that g has among the n-grams of the texts with and without
-    the label k, each counted once more (Wang and Manning 2012). Single tokens count all, longer
-    runs if two texts of the training part have them; BEGIN and END are tokens in them.
+    the label k, each counted once more (Wang and Manning 2012). Single tokens count all; longer
+    runs, and two tokens with any one between, if two texts of the training part have them. BEGIN
+    and END are tokens in them.
 
     Args:
         num_tokens: V.
-        longest: Tokens of the longest n-grams.
+        longest: Tokens of the longest runs; from 2 on there are pairs with one between, too.
         keys: (G,) the n-grams as numbers, ascending.
         weights: (G, K), r_gk w_gk.
         bias: (K,).
+        penalty: What it was fitted with; None if read from a file.
 
     Example:
         >>> good, bad = [[5, 6], [5, 7, 8]], [[9, 6], [7, 9]]
@@ -52,10 +54,17 @@ class Ngrams:
     """
 
     def __init__(
-        self, num_tokens: int, longest: int, keys: np.ndarray, weights: np.ndarray, bias: np.ndarray
+        self,
+        num_tokens: int,
+        longest: int,
+        keys: np.ndarray,
+        weights: np.ndarray,
+        bias: np.ndarray,
+        penalty: float | None = None,
     ) -> None:
         self.num_tokens, self.longest = num_tokens, longest
         self.keys, self.weights, self.bias = keys, weights, bias
+        self.penalty = penalty
 
     @classmethod
     def fit(
@@ -67,6 +76,7 @@ class Ngrams:
         num_tokens: int,
         longest: int,
         counts: np.ndarray | None = None,
+        penalty: float | None = None,
     ) -> Ngrams:
         """Fit by cross entropy and a penalty on the squares of w, chosen on the held-out part.
 
@@ -76,13 +86,14 @@ class Ngrams:
             held: Held-out texts; where there are none, the penalty is `USUAL_PENALTY`.
             held_targets: Their targets.
             num_tokens: V.
-            longest: Tokens of the longest n-grams.
+            longest: Tokens of the longest runs.
             counts: (n,) how much each text counts, of mean 1; None: all the same.
+            penalty: Known already; None: to be chosen.
 
         Raises:
             DataError: If there are too many tokens for n-grams as long.
         """
-        if (num_tokens + 1) ** longest >= 2**63:
+        if not _fits(num_tokens, longest):
             raise DataError(
                 f"TextClassifier: ngrams={longest} is too long for {num_tokens} tokens; give a "
                 "smaller one, or a smaller vocabulary_size."
@@ -101,27 +112,49 @@ class Ngrams:
         X = unfitted._matrix(texts)
         ratio = _log_share(X.T @ true) - _log_share(X.T @ (1 - true))
         w, best = np.zeros((len(ratio) + 1, K)), None
-        for penalty in PENALTIES if len(held) else (USUAL_PENALTY,):
-            w = _minimum(X, ratio, true, targets.ndim == 2, penalty, counts, w)
+        penalties = PENALTIES if len(held) else (USUAL_PENALTY,)
+        for each in penalties if penalty is None else (penalty,):
+            w = _minimum(X, ratio, true, targets.ndim == 2, each, counts, w)
             weights, bias = (w[:-1] * ratio).astype(np.float32), w[-1]
-            fitted = cls(num_tokens, longest, unfitted.keys, weights, bias)
+            fitted = cls(num_tokens, longest, unfitted.keys, weights, bias, each)
             loss = cross_entropy(fitted.logits(held), held_targets) if len(held) else 0.0
             if best is None or loss < best[0]:
                 best = loss, fitted
         assert best is not None
         return best[1]
 
+    def again(
+        self, texts: Sequence[np.ndarray], targets: np.ndarray, counts: np.ndarray | None = None
+    ) -> Ngrams:
+        """Return one that is fitted on other texts with the same penalty; see `fit`."""
+        return Ngrams.fit(
+            texts,
+            targets,
+            [],
+            targets[:0],
+            self.num_tokens,
+            self.longest,
+            counts,
+            self.penalty,
+        )
+
     def logits(self, texts: Sequence[np.ndarray]) -> np.ndarray:
         """Return (n, K) float64; those of a text depend on no other."""
         return np.asarray(self._matrix(texts) @ self.weights.astype(np.float64) + self.bias)
 
     def _found(self, ids: np.ndarray) -> np.ndarray:
-        """Return the numbers of the n-grams of a text, each once: digits 1 to V of base V + 1."""
+        """Return the numbers of the n-grams of a text, each once.
+
+        Tokens are digits 1 to V of base V + 1; any one between is the digit 0.
+        """
+        base = self.num_tokens + 1
         framed = np.concatenate([[BEGIN], ids, [END]]).astype(np.int64) + 1
         runs = framed
         parts = [framed[1:-1]]
+        if self.longest > 1:
+            parts.append(framed[:-2] * base**2 + framed[2:])
         for size in range(2, self.longest + 1):
-            runs = runs[:-1] * (self.num_tokens + 1) + framed[size - 1 :]
+            runs = runs[:-1] * base + framed[size - 1 :]
             parts.append(runs)
         return np.unique(np.concatenate(parts))
 
@@ -153,7 +186,7 @@ class Ngrams:
             ValueError: If `state` is something else.
         """
         longest, keys = state["longest"], state["keys"].astype(np.int64)
-        if type(longest) is not int or longest < 1 or (num_tokens + 1) ** longest >= 2**63:
+        if type(longest) is not int or longest < 1 or not _fits(num_tokens, longest):
             raise ValueError("broken n-grams")
         weights, bias = state["weights"].astype(np.float32), state["bias"].astype(np.float64)
         if keys.ndim != 1 or not len(keys) or (np.diff(keys) <= 0).any():
@@ -187,6 +220,10 @@ def choose_share(networks: np.ndarray, linear: np.ndarray, targets: np.ndarray) 
         return cross_entropy(values / fit_temperature(values, targets), targets)
 
     return min(SHARES, key=loss)
+
+
+def _fits(num_tokens: int, longest: int) -> bool:
+    return (num_tokens + 1) ** (longest if longest == 1 else max(longest, 3)) < 2**63
 
 
 def _log_share(counts: np.ndarray) -> np.ndarray:
