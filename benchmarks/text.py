@@ -6,10 +6,10 @@
     python benchmarks/text.py imdb --test --seeds 2 3 --add   # to the seeds that the file has
 
 Settings are the defaults. Without --test no test part is read: scores are those of the validation
-part, on which training was stopped too, which makes them a little too good. With --test training
-stops on the same validation part, and the test part is only scored. Where a set has no validation
-part, a fixed tenth of the training part is held out. The data lie in ../shared/data or where
-LONGSHORT_DATA says.
+part, on which training was stopped too, which makes them a little too good; where a set has none, a
+fixed tenth of the training part is held out. With --test the test part is only scored; where a set
+has no validation part, the task gets the whole training part and holds a tenth out by itself. The
+data lie in ../shared/data or where LONGSHORT_DATA says.
 
 - sst2, trec, imdb: TextClassifier, accuracy. SST-2 without the labels of phrases, no word vectors.
 - ewt: Tagger, accuracy of the UPOS tags of English EWT. conll2000: Tagger, F1 of chunks.
@@ -43,22 +43,24 @@ Pairs = tuple[list[Any], list[Any]]  # texts and labels, or sentences and tags
 
 
 class Parts(NamedTuple):
-    """What is trained on, what it is stopped on, and what is scored."""
+    """What is trained on, what it is stopped on (None: as the task decides), what is scored."""
 
     train: Pairs
-    held: Pairs
+    held: Pairs | None
     scored: Pairs
 
 
 def divided(train: Pairs, test: Callable[[], Pairs] | None, held: Pairs | None = None) -> Parts:
-    """Hold out a fixed tenth where there is no validation part; read the test part if given."""
+    """Hold out a fixed tenth where there is no validation part, or read the test part if given."""
+    if test is not None:
+        return Parts(train, held, test())
     if held is None:
         n = len(train[0])
         part = np.zeros(n, dtype=bool)
         part[np.random.default_rng(7).permutation(n)[: n // 10]] = True
         held = _chosen(train, part)
         train = _chosen(train, ~part)
-    return Parts(train, held, held if test is None else test())
+    return Parts(train, held, held)
 
 
 def _chosen(pairs: Pairs, part: np.ndarray) -> Pairs:
