@@ -102,7 +102,8 @@ class ForecastModel:
             keep_best=keep_best,
         )
         if self.head.calibrated:
-            self.widths = width_factors(mix(forecasts(), self.share), happened, self.quantiles)
+            mixed, apart = mix(forecasts(), self.share), held.num_apart()
+            self.widths = width_factors(mixed, happened, self.quantiles, apart)
         self.model = without_optimizer(self.model)
         return self
 

@@ -107,6 +107,12 @@ class PanelWindows:
     def __len__(self) -> int:
         return len(self.index)
 
+    def num_apart(self) -> float:
+        """Return how many windows these would be if none overlapped another of its series."""
+        counts = np.bincount(self.filled.series(self.index))
+        counts = counts[counts > 0]
+        return float((counts + self.h - 1).sum() / self.h)
+
     def gather(self, index: NDArray[np.intp]) -> tuple[Context, Array]:
         """Return what goes before the windows `index`, and their targets (N, H), NaN if missing."""
         number = self.index[index]

@@ -64,26 +64,34 @@ def pinball_loss(quantiles: Sequence[float]) -> Callable[[Any, Any], Any]:
 
 
 LEAST_WIDTH, MOST_WIDTH = 0.5, 4.0
+USUAL_WIDTH, USUAL_WINDOWS = 1.3, 4  # as if so many windows had asked for this factor
 
 
-def width_factors(forecasts: Array, y: Array, quantiles: Sequence[float]) -> Array:
+def width_factors(
+    forecasts: Array, y: Array, quantiles: Sequence[float], num_windows: float
+) -> Array:
     """Return, for each interval from the widest, what its half widths are to be multiplied by.
 
     With the factor the interval holds its share of the values: it is the quantile, at the
     interval's level, of how far the values lie from the median in half widths (split conformal
     prediction with that score; Sesia and Candes 2020, "A comparison of some conformal quantile
     regression methods"). Between `LEAST_WIDTH` and `MOST_WIDTH`; that of a wider interval is never
-    smaller, so that intervals do not cross.
+    smaller, so that intervals do not cross. A few windows say little: their factor is averaged, as
+    a logarithm, with `USUAL_WIDTH`, which counts as `USUAL_WINDOWS` of them. That is above 1, for
+    what was chosen has been lucky, too.
 
     Args:
         forecasts: Quantiles (N, H, Q) of windows that were not trained on.
         y: What happened, (N, H); NaN where that is not known.
         quantiles: The Q quantiles.
+        num_windows: How many windows that do not overlap these are worth.
 
     >>> f, y = np.array([[[-1.0, 0.0, 1.0]]]), np.array([[3.0]])
-    >>> width_factors(f, y, [0.1, 0.5, 0.9]).tolist()
-    [3.0]
+    >>> [width_factors(f, y, [0.1, 0.5, 0.9], n).round(2).tolist() for n in (0, 4, 1000)]
+    [[1.3], [1.97], [2.99]]
     """
+    share = num_windows / (num_windows + USUAL_WINDOWS)
+    usual = USUAL_WIDTH ** (1.0 - share)
     n, known = len(quantiles) // 2, ~np.isnan(y)
     f, happened = forecasts[known], y[known]
     factors = np.ones(n)
@@ -91,11 +99,12 @@ def width_factors(forecasts: Array, y: Array, quantiles: Sequence[float]) -> Arr
         below = (f[:, n] - happened) / (f[:, n] - f[:, i])
         above = (happened - f[:, n]) / (f[:, -1 - i] - f[:, n])
         level = quantiles[-1 - i] - quantiles[i]
-        share = min(1.0, np.ceil((len(f) + 1) * level) / len(f))
-        factor = np.quantile(np.maximum(below, above), share, method="higher")
+        rank = min(1.0, np.ceil((len(f) + 1) * level) / len(f))
+        factor = np.quantile(np.maximum(below, above), rank, method="higher")
         narrower = factors[i + 1] if i + 1 < n else LEAST_WIDTH
         factors[i] = np.clip(factor, narrower, MOST_WIDTH)
-    return factors
+    widths: Array = usual * factors**share
+    return widths
 
 
 def widened(forecasts: Array, factors: Array) -> Array:
