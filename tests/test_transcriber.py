@@ -198,8 +198,19 @@ def test_bad_input_later(forward):
         strict.predict(NEW[:1], beam_size=4, ngram_weight=0.5)
     with pytest.raises(DataError, match=r"audio\[0\]: has 16000 samples a second.*resample=False"):
         strict.fit([np.zeros(3_000)], ["low"], sample_rate=16_000)
-    for given in ({"bidirectional": True}, {"bidirectional": False, "normalize": "utterance"}):
+    whole = [{"bidirectional": False, "normalize": how} for how in ("loudness", "utterance")]
+    for given in ({"bidirectional": True}, *whole):
         task = small(**given)
         task.model_ = object()
         with pytest.raises(DataError, match="needs the whole recording"):
             task.stream()
+
+
+def test_equally_loud_recordings_are_the_same_to_it():
+    task = small(normalize="loudness", epochs=1)
+    with pytest.warns(UserWarning, match="says nothing"):
+        task.fit(AUDIO[:8], TEXTS[:8], sample_rate=RATE)
+    quiet = [0.01 * np.asarray(x) for x in NEW[:2]]
+    for a, b in zip(task._log_probs(NEW[:2], RATE), task._log_probs(quiet, RATE), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    assert task.predict([np.zeros(4_000)], sample_rate=RATE) == task.predict([np.zeros(4_000)])

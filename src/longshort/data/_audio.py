@@ -13,6 +13,7 @@ from longshort._errors import DataError
 
 Samples = NDArray[np.float32]
 
+LOUD, SILENT = 0.3, 1e-10  # root mean square that is usual; power of 100 dB below full scale
 MIN_RATE, MAX_RATE = 1_000, 768_000  # hertz; soundfile reads others, nobody records them
 
 
@@ -94,6 +95,27 @@ def resample(samples: Samples, rate: int, wanted: int) -> Samples:
 
     common = math.gcd(rate, wanted)
     return np.asarray(resample_poly(samples, wanted // common, rate // common), np.float32)
+
+
+def as_loud(samples: Samples, frame: int) -> Samples:
+    """Return samples scaled so that the loudest quarter of the frames has the root mean square 0.3.
+
+    Pauses do not count so, however long they are. Silence stays as it is.
+
+    Args:
+        samples: (n,).
+        frame: Samples of a frame.
+
+    >>> as_loud(np.array([0.0, 0.0, 0.0, 0.01, -0.01, 0.0, 0.0, 0.0], np.float32), 2).round(2)
+    array([ 0.  ,  0.  ,  0.  ,  0.42, -0.42,  0.  ,  0.  ,  0.  ], dtype=float32)
+    """
+    frame = min(frame, max(1, len(samples)))
+    count = len(samples) // frame
+    power = np.square(samples[: count * frame], dtype=np.float64).reshape(count, frame).mean(axis=1)
+    loudest = np.sort(power)[count - -(-count // 4) :].mean() if count else 0.0
+    if loudest < SILENT:
+        return samples
+    return samples * np.float32(LOUD / np.sqrt(loudest))
 
 
 def _soundfile() -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshort._errors import DataError
-from longshort.data._audio import check_rate
+from longshort.data._audio import as_loud, check_rate
 from longshort.data._mel import LogMel
 from longshort.data._sequences import Standardizer
 from longshort.data._spec_augment import augmented
@@ -55,8 +55,9 @@ class Transcriber(Task):
             label, and one more between equal ones.
         channels: Of each convolution.
         normalize: `"global"`: features are scaled by mean and deviation of the training part;
+            `"loudness"`: so they are, of recordings that are made equally loud first;
             `"utterance"`: each recording by its own, which removes the sound of a room or a
-            microphone but needs all of it.
+            microphone, too. The last two need all of a recording.
         dropout: Share of inputs of each LSTM and of the last layer dropped in training.
         augment: Whether to train on other versions of the recordings, drawn anew each epoch:
             spoken faster or slower by up to a fifth, frequencies higher or lower by up to a tenth
@@ -340,7 +341,7 @@ class Transcriber(Task):
             DataError: The model is bidirectional, or normalises by the whole recording.
         """
         weight = self._search_weight("stream", beam_size, ngram_weight, bonus)
-        if self.bidirectional or self.normalize == "utterance":
+        if self.bidirectional or self.normalize != "global":
             needed = "bidirectional=False" if self.bidirectional else "normalize='global'"
             raise DataError(
                 f"Transcriber.stream: this model needs the whole recording; fit one with {needed}."
@@ -357,7 +358,7 @@ class Transcriber(Task):
     def _features(self, audio: list[Any], given: int | None, mel: LogMel, name: str) -> list[Array]:
         found = []
         for samples, _ in recordings(audio, given, mel.rate, convert=self.resample, name=name):
-            x = mel(samples)
+            x = mel(as_loud(samples, mel.frame) if self.normalize == "loudness" else samples)
             if self.normalize == "utterance":
                 x = (x - x.mean(axis=0)) / (x.std(axis=0) + 0.1)
             found.append(x)

@@ -20,7 +20,7 @@ from longshort.tasks._base import (
 )
 from longshort.tasks._transcriber_net import REDUCTIONS
 
-NORMALIZE = ("global", "utterance")
+NORMALIZE = ("global", "loudness", "utterance")
 NGRAM_WEIGHT = 0.5  # a guess, not measured
 
 
