@@ -51,10 +51,11 @@ class Forecaster(Tuned, Explained, Rolling, Task):
     interval, which sums of softplus terms keep from crossing. Training stops on a validation part
     at the end of the training data; the untrained network (the linear part with the spread of its
     own rolling errors) takes part in that contest. Half widths of intervals are then multiplied so
-    that they hold their share of the validation part. Window, logarithm, penalty and spread of the
-    linear part are chosen by rolling forecasts inside all of the training data, the validation part
-    too: the first of `losses_` is a little too good, and no loss there is an estimate of the error
-    to come. `docs/design.md` has what was tried.
+    that they hold their share of the validation part; where that is a few windows, the factor is
+    pulled towards 1.3. Window, logarithm, penalty and spread of the linear part are chosen by
+    rolling forecasts inside all of the training data, the validation part too: the first of
+    `losses_` is a little too good, and no loss there is an estimate of the error to come.
+    `docs/design.md` has what was tried.
 
     Args:
         h: Steps to forecast.
