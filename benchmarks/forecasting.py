@@ -22,7 +22,6 @@ parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA sa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -40,10 +39,10 @@ from longshort.tasks._backtest import Baselines, score
 from longshort.tasks._baselines import seasonal_naive
 from longshort.tasks._metrics import owa, seasonal_scale, smape
 from longshort.tasks._naive2 import naive2
+from result_files import Rows, write
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "forecasting"
-Rows = list[dict[str, Any]]
 
 
 def rolling(name: str, table: pd.DataFrame, h: int, n_windows: int, seeds: list[int]) -> Rows:
@@ -271,8 +270,7 @@ def main() -> None:
         shown = shown[shown["data"] == rows[-1]["data"]].dropna(axis=1, how="all")
         print(shown.round(3).to_string(index=False, na_rep=""), flush=True)
     if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps({"rows": rows, "published": PUBLISHED}, indent=1) + "\n")
+        write(given.json, rows, PUBLISHED, ("data", "h"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ Settings were tried on the validation parts; docs/design.md has what came out. T
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -36,12 +35,12 @@ import numpy as np
 
 from longshort.data._audio import read_audio
 from longshort.tasks import Transcriber
+from result_files import Rows, write
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "speech"
 WORDS = "zero one two three four five six seven eight nine".split()
 RATE = 8_000
-Rows = list[dict[str, Any]]
 Part = tuple[list[Any], list[str]]  # recordings and what is said
 
 
@@ -206,8 +205,7 @@ def main() -> None:
     names = {row["data"] for row in rows}
     shown = pd.DataFrame(rows + [p for p in PUBLISHED if p["data"] in names])
     print(shown.round(4).to_string(index=False, na_rep=""), flush=True)
-    given.json.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps({"rows": rows, "published": PUBLISHED}, indent=1) + "\n")
+    write(given.json, rows, PUBLISHED, ("data", "part"))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ data lie in ../shared/data or where LONGSHORT_DATA says.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import time
@@ -34,11 +33,11 @@ import pandas as pd
 
 from longshort.data import read_conll, read_conllu, read_texts
 from longshort.tasks import LanguageModel, Tagger, TextClassifier
+from result_files import Rows, rows_of, write
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "text.json"
-Rows = list[dict[str, Any]]
 Pairs = tuple[list[Any], list[Any]]  # texts and labels, or sentences and tags
 
 
@@ -202,21 +201,6 @@ def measured(name: str, seeds: list[int], test: bool, runs: dict[str, Any]) -> d
     return row | {"seeds": len(runs), "runs": runs}
 
 
-def rows_of(path: Path) -> Rows:
-    return json.loads(path.read_text())["rows"] if path.exists() else []
-
-
-def write(path: Path, rows: Rows) -> None:
-    """Put rows into the file; those of other sets and parts stay."""
-    old = rows_of(path)
-    new = {(row["data"], row["part"]) for row in rows}
-    kept = [row for row in old if (row["data"], row["part"]) not in new]
-    order = {name: i for i, name in enumerate(SETS)}
-    everything = sorted([*kept, *rows], key=lambda row: (order[row["data"]], row["part"]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"rows": everything, "published": PUBLISHED}, indent=1) + "\n")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all if none")
@@ -236,7 +220,8 @@ def main() -> None:
             parser.error(f"--add: {given.json} has no scores of {name} seed by seed")
         runs = before[0]["runs"] if given.add and before else {}
         row = measured(name, given.seeds, given.test, runs)
-        write(given.json, [row])  # at once: the next set may take hours
+        # At once: the next set may take hours.
+        write(given.json, [row], PUBLISHED, ("data", "part"))
         shown = pd.DataFrame([row | {"runs": None}, *(p for p in PUBLISHED if p["data"] == name)])
         print(
             shown.dropna(axis=1, how="all").round(4).to_string(index=False, na_rep=""), flush=True

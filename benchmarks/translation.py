@@ -24,6 +24,7 @@ import pandas as pd
 
 from longshort.data import read_parallel
 from longshort.tasks import Translator, load
+from result_files import write
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "translation"
@@ -117,8 +118,7 @@ def main() -> None:
     shown = pd.DataFrame(rows + PUBLISHED).reindex(columns=columns)
     print(shown.round(2).to_string(index=False, na_rep=""))
     if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps({"rows": rows, "published": PUBLISHED}, indent=1) + "\n")
+        write(given.json, rows, PUBLISHED, ("direction", "part"))
 
 
 if __name__ == "__main__":
