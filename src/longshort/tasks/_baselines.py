@@ -117,7 +117,7 @@ class NLinear:
 def solutions(
     batches: Iterable[Batch], ridges: Sequence[float], log: bool, season_length: int = 0
 ) -> list[Array]:
-    """Return `NLinear.coef_` (L, H) for each penalty, from one pass over the batches."""
+    """Return `NLinear.coef_` (L, H) for each penalty, from one pass; arguments as of `NLinear`."""
     gram: Array | float = 0.0
     cross: Array | float = 0.0
     for x, y, weights in batches:

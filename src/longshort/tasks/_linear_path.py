@@ -111,6 +111,7 @@ def fit_paths(
 ) -> list[NLinear]:
     """Return the linear map for each penalty, fitted on at most `MAX_FIT_WINDOWS` of the windows.
 
+    The penalty pulls towards the map of seasons of `season_length`, or towards 0 where that is 0.
     The map works in units of a window's spread, but what is least are the squared errors in units
     of the series: a window counts by the square of its spread, as a share of the mean of its
     series. Else errors after quiet windows would count most, and they are the least foreseeable.

@@ -53,7 +53,7 @@ class TextClassifier(Task):
     the mean value of each channel over the text go through one dense layer. A linear classifier of
     the tokens and pairs of tokens that a text has (Wang and Manning 2012) is fitted beside the
     networks, and the share of it that does best on the validation part is taken; then it is fitted
-    once more on all texts:
+    once more on all texts, unless there was `validation_data`:
 
         logits = (1 - share_) networks + share_ linear
 
@@ -478,7 +478,7 @@ class TextClassifier(Task):
             raise ValueError(f"longest is {longest!r}")
         # The vocabulary is counted when it is read.
         weights = sizes["num_members"] * shape_of(self, sizes, 0, 0).num_weights()
-        return 2 * weights  # of half precision
+        return 2 * weights  # 2 bytes, of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         check_state(state)

@@ -126,7 +126,7 @@ class Ngrams:
     def again(
         self, texts: Sequence[np.ndarray], targets: np.ndarray, counts: np.ndarray | None = None
     ) -> Ngrams:
-        """Return one that is fitted on other texts with the same penalty; see `fit`."""
+        """Return what `fit` makes of other texts, with the penalty of this one."""
         return Ngrams.fit(
             texts,
             targets,
@@ -223,7 +223,9 @@ def choose_share(networks: np.ndarray, linear: np.ndarray, targets: np.ndarray) 
 
 
 def _fits(num_tokens: int, longest: int) -> bool:
-    return (num_tokens + 1) ** (longest if longest == 1 else max(longest, 3)) < 2**63
+    """Return whether the numbers of n-grams fit into 63 bits; pairs with one between have three."""
+    digits = max(longest, 3) if longest > 1 else 1
+    return (num_tokens + 1) ** digits < 2**63
 
 
 def _log_share(counts: np.ndarray) -> np.ndarray:
