@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from longshort.tasks._baselines import NLinear
-from longshort.tasks._seasonal_map import LAST, RIDGE, seasonal_map
+from longshort.tasks._seasonal_map import LAST, SMOOTHING, WINDOWS, seasonal_map
 
 
 def windows(count, length, h):
@@ -12,24 +12,35 @@ def windows(count, length, h):
     return z, y
 
 
+def smoothed(x, m, n):
+    """Return season (N, m) and level at the end (N,) of windows, step by step."""
+    seasons = x[:, x.shape[1] - n * m :].reshape(len(x), n, m)
+    season = (seasons - seasons.mean(axis=2, keepdims=True)).mean(axis=1)
+    level = seasons[:, 0].mean(axis=1)
+    for value, p in ((seasons[:, j, p], p) for j in range(1, n) for p in range(m)):
+        level = SMOOTHING * (value - season[:, p]) + (1 - SMOOTHING) * level
+    return season, level
+
+
 def by_rows(z, y, m):
     """Return the forecasts (N, H) of ridge regressions that see each phase as a row of its own."""
     (N, L), H = z.shape, y.shape[1]
     n = L // m
-    seasons = np.where(np.arange(L) < L - 1, z, 0.0)[:, L - n * m :].reshape(N, n, m)
-    means = seasons.mean(axis=2)
-    naive = np.zeros((2 * n + 1, 1))
-    naive[[n - 1, 2 * n - 1]] = LAST
+    x = np.where(np.arange(L) < L - 1, z, 0.0)
+    seasons = x[:, L - n * m :].reshape(N, n, m)
+    means, level = seasons.mean(axis=2), smoothed(x, m, n)[1][:, None]
+    usual = np.array([(1 - LAST) / n] * (n - 1) + [(1 - LAST) / n + LAST] + [0.0] * n + [1.0, 0.0])
     found = np.zeros((N, H))
     for start in range(0, H, m):
         phases = range(min(m, H - start))
         rows = np.concatenate(
-            [np.hstack([seasons[..., p] - means, means, np.ones((N, 1))]) for p in phases]
+            [np.hstack([seasons[..., p] - means, means, level, np.ones((N, 1))]) for p in phases]
         )
         target = np.concatenate([y[:, start + p] for p in phases])
         size = (rows**2).sum(axis=0)
-        penalty = [RIDGE * size[:n].mean()] * n + [RIDGE * size[n : 2 * n].mean()] * n + [1e-12]
-        right = rows.T @ target + np.array(penalty) * naive[:, 0]
+        penalty = [size[:n].mean()] * n + [size[n : 2 * n + 1].mean()] * (n + 1) + [1e-12]
+        penalty = np.array(penalty) * WINDOWS / N
+        right = rows.T @ target + penalty * usual
         w = np.linalg.solve(rows.T @ rows + np.diag(penalty), right)
         found[:, start : start + m] = (rows @ w).reshape(-1, N).T
     return found
@@ -43,10 +54,29 @@ def test_is_the_regression_over_all_phases(length, h, m):
     np.testing.assert_allclose(z @ seasonal_map(z.T @ z, z.T @ y, m), by_rows(z, y, m), atol=1e-9)
 
 
-@pytest.mark.parametrize(("length", "m"), [(11, 6), (8, 1)])
-def test_is_nothing_without_two_seasons(length, m):
+@pytest.mark.parametrize(("length", "m"), [(11, 6), (8, 1), (1, 1), (2, 1)])
+def test_is_a_level_without_two_seasons(length, m):
     z, y = windows(30, length, 3)
-    assert not seasonal_map(z.T @ z, z.T @ y, m).any()
+    x = np.where(np.arange(length) < length - 1, z, 0.0)
+    level = x[:, 0]
+    for t in range(1, length):
+        level = SMOOTHING * x[:, t] + (1 - SMOOTHING) * level
+    found = z @ seasonal_map(z.T @ z, z.T @ y, m)
+    of = np.stack([level, np.ones(30)], axis=1)
+    fitted = of @ np.linalg.lstsq(of, found, rcond=None)[0]
+    np.testing.assert_allclose(found, fitted, atol=1e-8)
+
+
+def test_few_windows_leave_exponential_smoothing():
+    """A season and a level that no penalty has to be weighed against."""
+    x = np.random.default_rng(3).normal(size=(1, 12))
+    x -= x[:, -1:]
+    z = np.append(x[:, :-1], [[1.0]], axis=1)
+    season, level = smoothed(x, 4, 3)
+    last = x[0, 8:] - x[0, 8:].mean()
+    y = level[:, None] + (1 - LAST) * season + LAST * last
+    found = seasonal_map(z.T @ z, z.T @ y, 4)
+    np.testing.assert_allclose(z @ found, y, atol=1e-9)
 
 
 def test_a_great_penalty_leaves_the_seasonal_map():

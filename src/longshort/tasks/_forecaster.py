@@ -45,16 +45,17 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         f = (1 - s) (z W + b + LSTM(z)) + s LSTM'(z)
 
     The linear part is fitted in closed form, shrunk towards weights that all phases of a season
-    share; one LSTM learns what it leaves over, another the whole forecast, and the share s that
-    does best on the validation part is taken. An LSTM reads the window a season at a time and
-    decodes the forecast likewise, by the pinball loss of the median and of both ends of each
-    interval, which sums of softplus terms keep from crossing. Training stops on a validation part
-    at the end of the training data; the untrained network (the linear part with the spread of its
-    own rolling errors) takes part in that contest. Half widths of intervals are then multiplied so
-    that they hold their share of the validation part; where that is a few windows, the factor is
-    pulled towards 1.3. Window, logarithm, penalty and spread of the linear part are chosen by
-    rolling forecasts inside all of the training data, the validation part too: the first of
-    `losses_` is a little too good, and no loss there is an estimate of the error to come.
+    share, and these towards exponential smoothing; one LSTM learns what it leaves over, another the
+    whole forecast, and the share s that does best on the validation part is taken. An LSTM reads
+    the window a season at a time and decodes the forecast likewise, by the pinball loss of the
+    median and of both ends of each interval, which sums of softplus terms keep from crossing.
+    Training stops on a validation part at the end of the training data; the untrained network (the
+    linear part with the spread of its own rolling errors) takes part in that contest. Half widths
+    of intervals are then multiplied so that they hold their share of the validation part; where
+    that is a few windows, the factor is pulled towards 1.3. Window, logarithm, penalty and spread
+    of the linear part are chosen by rolling forecasts inside all of the training data, the
+    validation part too: the first of `losses_` is a little too good, and no loss there is an
+    estimate of the error to come.
     `docs/design.md` has what was tried.
 
     Args:

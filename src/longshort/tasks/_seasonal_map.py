@@ -1,4 +1,4 @@
-"""A linear map that knows of seasons: few weights, which all phases of a season share.
+"""A linear map of few weights, which all phases of a season share: smoothing with free weights.
 
 Axis letters: L steps of input, H steps ahead, m steps of a season, n seasons of input.
 """
@@ -10,32 +10,37 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RIDGE = 0.1  # for either kind of weights, as a share of the mean of their squares' sums
-LAST = 0.5  # what the penalty pulls the weights of the last season towards, the others towards 0
+SMOOTHING = 0.3  # of the level
+WINDOWS = 30  # that the penalty counts as
+LAST = 0.5  # what the penalty pulls the weight of the last season towards, less 1 / 2n
 
 
 def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     """Return the map of least squares among those that treat all phases of a season alike.
 
     The last n whole seasons of a window, counted back from its end, have values `z[j, p]` at phase
-    p and means `a[j]`. Phase p of the season b ahead is
+    p and means `a[j]`; s[p], the mean of `z[j, p] - a[j]` over j, is the season, and l the level at
+    the end: what is left of the values without it, smoothed exponentially with the factor 0.3 from
+    the first season's mean on. Phase p of the season b ahead is
 
-        f[b, p] = sum_j w[b, j] (z[j, p] - a[j]) + sum_j v[b, j] a[j] + c[b]
+        f[b, p] = sum_j w[b, j] (z[j, p] - a[j]) + sum_j v[b, j] a[j] + u[b] l + c[b]
 
-    with 2n + 1 weights for a season ahead where a map for each step has m L. That phases share
-    weights is from SparseTSF (Lin et al. 2024), that means have their own is not. A ridge penalty
-    pulls towards halfway between the last value, which is 0, and the last season.
+    with 2n + 2 weights for a season ahead where a map for each step has m L. That phases share
+    weights is from SparseTSF (Lin et al. 2024); means and level have weights of their own here. A
+    ridge penalty that counts as 30 windows pulls towards seasonal exponential smoothing:
+    `f = l + (s[p] + z[n-1, p] - a[n-1]) / 2`. Windows of less than two seasons have a level only.
 
     Args:
-        gram: (L, L) `z' z` of windows whose last column is the constant 1.
+        gram: (L, L) `z' z` of windows whose last column is the constant 1 in place of the last
+            value, which is 0.
         cross: (L, H) `z' y`.
         season_length: m.
 
     Returns:
-        (L, H) float64; zeros where fewer than two seasons lie in a window, or m is 1.
+        (L, H) float64.
 
     Example:
-        >>> z = np.random.default_rng(0).normal(size=(99, 8))
+        >>> z = np.random.default_rng(0).normal(size=(999, 8))
         >>> z[:, -1] = 1.0
         >>> y = z[:, [4, 5]]  # what was two seasons ago
         >>> seasonal_map(z.T @ z, z.T @ y, season_length=2).argmax(axis=0).tolist()
@@ -43,29 +48,50 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     """
     (L, H), m = cross.shape, season_length
     n = L // m
+    if m == 1 or n < 2:
+        m, n = 1, 0
+    features = _features(L, m, n)
+    usual = np.zeros(2 * n + 2)
+    usual[2 * n] = 1.0
+    if n:
+        usual[:n] = (1.0 - LAST) / n
+        usual[n - 1] += LAST
     coef = np.zeros((L, H))
-    if m < 2 or n < 2:
-        return coef
-    of = np.arange(n * m).reshape(n, m) + L - n * m  # the step of each season and phase
-    means = np.zeros((L, n))
-    means[of, np.arange(n)[:, None]] = 1.0 / m
-    features = np.zeros((m, L, 2 * n + 1))  # of each phase
-    for p in range(m):
-        features[p, of[:, p], np.arange(n)] = 1.0
-    features[..., :n] -= means
-    features[..., n : 2 * n] = means
-    features[:, -1] = 0.0  # the last value is where the constant is
-    features[:, -1, -1] = 1.0
-    naive = np.zeros(2 * n + 1)
-    naive[[n - 1, 2 * n - 1]] = LAST
     grams = np.stack([one.T @ gram @ one for one in features])
+    share = WINDOWS / max(float(gram[-1, -1]), 1.0)
     for start in range(0, H, m):
         there = slice(0, min(m, H - start))
         normal = grams[there].sum(axis=0)
         right = np.einsum("plf,lp->f", features[there], cross[:, start : start + m])
         size = np.diag(normal)
-        penalty = np.repeat([size[:n].mean(), size[n : 2 * n].mean(), 0.0], [n, n, 1]) * RIDGE
-        penalty = np.maximum(penalty, 1e-12)
-        weights = np.linalg.solve(normal + np.diag(penalty), right + penalty * naive)
+        penalty = np.zeros(2 * n + 2)  # the constant is free
+        penalty[:n] = size[:n].sum() / max(n, 1)
+        penalty[n : 2 * n + 1] = size[n : 2 * n + 1].mean()
+        penalty = np.maximum(penalty * share, 1e-12)
+        weights = np.linalg.solve(normal + np.diag(penalty), right + penalty * usual)
         coef[:, start : start + m] = (features[there] @ weights).T
     return coef
+
+
+def _features(L: int, m: int, n: int) -> Array:
+    """Return (m, L, 2n + 2): for each phase the weights of the steps in each of the features."""
+    of = np.arange(n * m).reshape(n, m) + L - n * m  # the step of each season and phase
+    means = np.zeros((L, n))
+    means[of, np.arange(n)[:, None]] = 1.0 / m
+    features = np.zeros((m, L, 2 * n + 2))
+    for p in range(m):
+        features[p, of[:, p], np.arange(n)] = 1.0
+    features[..., :n] -= means
+    features[..., n : 2 * n] = means
+    # The mean of the first season, then what comes in; smoothing is linear, so these are weights.
+    start, span = (L - n * m, m) if n else (0, 1)
+    rest = L - start - span
+    level = np.zeros(L)
+    level[start : start + span] = (1.0 - SMOOTHING) ** rest / span
+    level[L - rest :] = SMOOTHING * (1.0 - SMOOTHING) ** np.arange(rest - 1, -1, -1)
+    if n:
+        level = level - np.einsum("p,plj->l", level[of].sum(axis=0), features[..., :n]) / n
+    features[..., 2 * n] = level
+    features[:, -1] = 0.0  # the last value is where the constant is
+    features[:, -1, -1] = 1.0
+    return features
