@@ -64,6 +64,23 @@ def test_columns(folder: Path) -> None:
     assert all(len(error) == 3 for error in scores["errors"])
 
 
+def test_features(folder: Path) -> None:
+    """Columns beside the words are read in training, prediction and evaluation."""
+    names, model = folder / "names.txt", folder / "features"
+    columns = ("--features", "1")
+    assert run("train", "tag", names, "--model", model, *SMALL, *columns).exit_code == 0
+    task = load(model)
+    assert isinstance(task, Tagger) and task.num_features_ == 1
+    result = run("predict", model, names, *columns, "--json")
+    content = json.loads(result.stdout)
+    found = read_conll(names, feature_cols=[1])
+    assert content["sentences"] == read_conll(names).sentences
+    assert content["tags"] == task.predict(found.sentences)
+    scores = json.loads(run("evaluate", model, names, *columns, "--json").stdout)
+    assert scores["f1"] == task.evaluate(found.sentences, found.tags or [])["f1"]
+    assert "a word and 1 feature" in refused("predict", model, names)
+
+
 @pytest.mark.slow
 def test_screen(folder: Path) -> None:
     names = folder / "names.txt"
@@ -101,6 +118,9 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     assert "from 0 to 2" in refused(*train, names, "--model", tmp_path / "m", "--tag-col", 3)
     assert "leave out --token-col" in refused(
         *train, folder / "words.conllu", "--model", tmp_path / "m", "--tag-col", 1
+    )
+    assert "column 2 has the words or the tags" in refused(
+        *train, names, "--model", tmp_path / "m", "--features", "1,2"
     )
     assert "scheme must be" in refused(*train, names, "--model", tmp_path / "m", "--scheme", "X")
     assert "overwrite the input" in refused(*train, names, "--model", names)

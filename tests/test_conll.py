@@ -35,6 +35,23 @@ def test_conllu() -> None:
     assert read_conllu(io.StringIO(CONLLU), None).tags is None
 
 
+def test_features() -> None:
+    found = read_conllu(io.StringIO(CONLLU), "upos", ["xpos", "lemma"])
+    assert found.sentences == [[("Do", "VB", "do"), ("n't", "RB", "not"), ("go", "VB", "go")],
+                               [("a b", "_", "_")]]  # fmt: skip
+    with pytest.raises(DataError, match="upos is the tag, so it cannot be a feature"):
+        read_conllu(io.StringIO(CONLLU), "upos", ["upos"])
+    text = "# global.columns = FORM POS TAG\na X O\n"
+    want = [[("a", "X")]]
+    assert read_conll(io.StringIO(text), feature_cols=["POS"]).sentences == want
+    assert read_conll(io.StringIO(text), 0, None, [-2]).sentences == want
+    for column in ("TAG", 0):
+        with pytest.raises(DataError, match="line 2: column . has the words or the tags"):
+            read_conll(io.StringIO(text), feature_cols=[column])
+    with pytest.raises(DataError, match="line 1: a column that is read is empty"):
+        read_conll(io.StringIO("a\t\tO\n"), feature_cols=[1])
+
+
 def test_fill_conllu() -> None:
     lines = list(fill_conllu(io.StringIO(CONLLU), "upos", [["P", "Q", "R"], ["S"]]))
     assert read_conllu(lines_of(lines)).tags == [["P", "Q", "R"], ["S"]]

@@ -100,6 +100,28 @@ def test_probabilities_and_n_best(fitted: Tagger) -> None:
     np.testing.assert_allclose(sums, p, atol=1e-5)
 
 
+def test_features_of_words(tmp_path: Any) -> None:
+    """What only a feature tells is learnt, and stays so in a file; a new value says nothing."""
+    rng = np.random.default_rng(0)
+    kinds = [rng.choice(["a", "b"], size=4).tolist() for _ in range(60)]
+    sentences = [[("w", kind, "z") for kind in row] for row in kinds]
+    task = Tagger(**QUICK, crf=False).fit(sentences, kinds)
+    assert task.num_features_ == 2
+    assert task.predict(sentences[:9]) == kinds[:9]
+    assert task.evaluate(sentences[:9], kinds[:9])["accuracy"] == 1.0
+    task.save(tmp_path / "features")
+    again = load(tmp_path / "features")
+    new = [[("w", "c", "z"), ("w", "a", "y")]]
+    assert again.predict(sentences) == task.predict(sentences)
+    assert np.array_equal(again.predict_proba(new)[0], task.predict_proba(new)[0])
+    table = task._reader.nets[0].reader.get_layer("feature_table_1").get_weights()[0]
+    assert table.shape == (6, 20) and not table[:2].any() and table[4:].all()
+    with pytest.raises(DataError, match=r"\[0\]\[1\]: expected a tuple of a word and 2 features"):
+        task.predict([[("w", "a", "z"), "w"]])
+    with pytest.raises(DataError, match=r"expected a tuple of a word and 2 features.*got 'w'"):
+        task.evaluate([["w"]], [["a"]])
+
+
 def test_empty_sentences_and_unknown_words(fitted: Tagger) -> None:
     assert fitted.predict([[], ["Ann"], []])[::2] == [[], []]
     assert fitted.predict([[]]) == [[]]
@@ -168,17 +190,18 @@ def test_marks_of_other_names_come_back() -> None:
 
 def test_training_inputs() -> None:
     """Each place finds its word's spelling; words seen once become unknown at times."""
-    words = [["aa", "b", "aa"], ["c" * 99, "b"]]
+    words = [[("aa", "x"), ("b", "y"), ("aa", "y")], [("c" * 99, "x"), ("b", "y")]]
     code = WordCode.fit(words, 1, True)
     encoded = code.encode(words)
     rare = code.rare(encoded)
     assert [code.words.tokens[i] for i in np.flatnonzero(rare)] == ["c" * 99]
     batch = Batch(np.array([1, 0]), 3, 4)
     rng = np.random.default_rng(0)
-    ids, shapes, places, spelling, mask = training_inputs(encoded, batch, rare, 0.999, rng)
+    ids, features, places, spelling, mask = training_inputs(encoded, batch, rare, 0.999, rng)
     assert mask.sum(axis=1).tolist() == [2, 3, 0]
     assert ids[0, 0] == 1 and ids[1, 1] == ids[0, 1] > 1 and not ids[~mask].any()
-    assert (shapes[mask] == 1).all() and not places[~mask].any()
+    assert (features[mask][:, 0] == 1).all() and not places[~mask].any()
+    assert features[1, :, 1].tolist() == [5, 4, 4, 0] and not features[~mask].any()
     assert len(spelling) == 6 and not spelling[0].any()
     assert (spelling[places[0, 0]] > 1).sum() == MAX_SPELLING
     assert np.array_equal(spelling[places[1, 0]], spelling[places[1, 2]])
@@ -207,6 +230,10 @@ def test_held_out() -> None:
         ([["a", "b"]], ["XY"], r"tags\[0\]: expected a list of tags, one a word, got a str"),
         ([["a", "b"]], [["X", "X"]], r"tags are all the same \('X'\)"),
         (None, None, r"expected a list of sentences.*NoneType"),
+        ([["a", ("b", "X")]], [["X", "Y"]], r"\[0\]\[1\]: expected a word without features"),
+        ([[("a", "X")], ["b"]], [["X"], ["Y"]], r"\[1\]\[0\]: expected a tuple of .* 1 feature,"),
+        ([[("a", 1)]], [["X"]], r"expected a word \(a str\), or a tuple .*got \('a', 1\)"),
+        ([[()]], [["X"]], r"expected a word \(a str\), or a tuple .*got \(\)"),
     ],
 )
 def test_bad_data(sentences: Any, tags: Any, message: str) -> None:
@@ -225,5 +252,7 @@ def test_bad_parameters(fitted: Tagger) -> None:
         fitted.n_best(X, 0)
     with pytest.raises(DataError, match="at least one word"):
         fitted.evaluate([[]], [[]])
+    with pytest.raises(DataError, match=r"validation sentences\[0\]\[0\]: .* without features"):
+        Tagger().fit(X, Y, validation_data=([[("a", "X")]], [["O"]]))
     with pytest.raises(DataError, match=r"validation sentences\[0\]"):
         Tagger().fit(X, Y, validation_data=([[]], [[]]))

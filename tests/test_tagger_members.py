@@ -13,6 +13,7 @@ import pytest
 from longshort.layers import CRF
 from longshort.tasks import Tagger, load
 from longshort.tasks._member_training import member_seed
+from longshort.tasks._tagger_input import check_sentences
 from test_tagger import QUICK, X, Y
 
 FEW: dict[str, Any] = QUICK | {"epochs": 2}
@@ -26,8 +27,8 @@ def three() -> Tagger:
 
 def test_scores_are_the_mean_of_all(three: Tagger, tmp_path: Path) -> None:
     nets = three._reader.nets
-    encoded = three._word_code.encode(NEW[:1])
-    inputs = [encoded.words[0][None], encoded.shapes[0][None], encoded.places[0][None]]
+    encoded = three._word_code.encode(check_sentences(NEW[:1]))
+    inputs = [encoded.words[0][None], encoded.features[0][None], encoded.places[0][None]]
     inputs += [encoded.spelling, np.ones((1, 4), dtype=bool)]
     each = [np.asarray(keras.ops.convert_to_numpy(net.model(inputs))) for net in nets]
     assert np.abs(each[0] - each[1]).max() > 1e-3

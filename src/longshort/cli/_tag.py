@@ -24,6 +24,12 @@ TagCol = Annotated[
     str | None,
     typer.Option(help="Column of the tags, likewise; -1, the last, is the default."),
 ]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns (or fields of CoNLL-U) that go with each word, likewise, with commas between."
+    ),
+]
 Field = Annotated[
     str | None,
     typer.Option(help="Field of CoNLL-U that is the tag (upos, xpos, ...); upos is the default."),
@@ -35,6 +41,7 @@ class WordOptions:
     """Where in DATA the words are, and which field the tags go to."""
 
     token_col: Col = None
+    features: Features = None
     field: Field = None
 
 
@@ -44,6 +51,7 @@ class TagOptions:
 
     token_col: Col = None
     tag_col: TagCol = None
+    features: Features = None
     field: Field = None
 
 
@@ -110,6 +118,7 @@ def read_tagged(data: str, options: TagOptions | WordOptions) -> TaggedSet:
     from longshort.data import read_conll, read_conllu
 
     tagged = isinstance(options, TagOptions)
+    features = options.features.split(",") if options.features else []
     columns = [options.token_col, options.tag_col if isinstance(options, TagOptions) else None]
     if is_conllu(data, options):
         if any(column is not None for column in columns):
@@ -117,9 +126,9 @@ def read_tagged(data: str, options: TagOptions | WordOptions) -> TaggedSet:
                 f"{data}: is CoNLL-U, which has its words in one place; leave out --token-col and "
                 "--tag-col, and name the tag with --field."
             )
-        return read_conllu(data, (options.field or "upos") if tagged else None)
+        return read_conllu(data, (options.field or "upos") if tagged else None, features)
     token, tag = columns
-    return read_conll(data, token or 0, (tag or -1) if tagged else None)
+    return read_conll(data, token or 0, (tag or -1) if tagged else None, features)
 
 
 def is_conllu(data: str, options: TagOptions | WordOptions) -> bool:
@@ -132,8 +141,9 @@ def predict(task: Any, data: str, options: WordOptions, output: Path | None, as_
     from longshort.data._conll import fill_conllu
     from longshort.tasks._files import write_file
 
-    sentences = read_tagged(data, options).sentences
-    tags = task.predict(sentences)
+    found = read_tagged(data, options).sentences
+    tags = task.predict(found)
+    sentences = words_alone(found)
     if is_conllu(data, options):
         lines = list(fill_conllu(data, options.field or "upos", tags))
     else:
@@ -160,8 +170,13 @@ def evaluate(task: Any, data: str, options: TagOptions) -> dict[str, Any]:
 
     found = read_tagged(data, options)
     predicted = task.predict(found.sentences)
-    scores = task._score(found.sentences, found.tags, predicted)
+    scores = task._score(words_alone(found.sentences), found.tags, predicted)
     return {**scores, "errors": frequent_errors(found.tags or [], predicted)}
+
+
+def words_alone(sentences: list[list[Any]]) -> list[list[str]]:
+    """Return the words without any features."""
+    return [[word if isinstance(word, str) else word[0] for word in row] for row in sentences]
 
 
 def show(content: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -27,15 +27,18 @@ class TaggedSet(NamedTuple):
     """What the readers found.
 
     Attributes:
-        sentences: n lists of words.
+        sentences: n lists of words, or of tuples of a word and its features where these were asked
+            for.
         tags: n lists of as many tags, or None where none were asked for.
     """
 
-    sentences: list[list[str]]
+    sentences: list[list[Any]]
     tags: list[list[str]] | None
 
 
-def read_conllu(source: Source, field: str | None = "upos") -> TaggedSet:
+def read_conllu(
+    source: Source, field: str | None = "upos", features: Sequence[str] = ()
+) -> TaggedSet:
     r"""Read a file in CoNLL-U, the format of Universal Dependencies.
 
     Comments, multiword tokens (1-2) and empty nodes (1.1) are left out: the words of the syntax
@@ -45,6 +48,7 @@ def read_conllu(source: Source, field: str | None = "upos") -> TaggedSet:
         source: A file, `.gz` too, or one that is open for reading (text or bytes).
         field: Which field is the tag: "upos", "xpos", "feats", "lemma", "deprel", "deps",
             "misc", "head"; None for words only.
+        features: Fields that go with each word.
 
     Raises:
         DataError: If the file is missing, is not UTF-8, or a line breaks the format; the message
@@ -59,7 +63,10 @@ def read_conllu(source: Source, field: str | None = "upos") -> TaggedSet:
         ([['Hi']], [['INTJ']])
     """
     place = None if field is None else _field(field)
-    sentences: list[list[str]] = [[]]
+    beside = [_field(name) for name in features]
+    if place in beside:
+        raise DataError(f"CoNLL-U: {field} is the tag, so it cannot be a feature of the word.")
+    sentences: list[list[Any]] = [[]]
     tags: list[list[str]] = [[]]
     with _opened(source) as (lines, name):
         for number, line in lines:
@@ -72,7 +79,7 @@ def read_conllu(source: Source, field: str | None = "upos") -> TaggedSet:
             parts = _word(line, len(sentences[-1]), where)
             if parts is None:
                 continue
-            sentences[-1].append(parts[1])
+            sentences[-1].append(_token(parts, 1, beside))
             if place is not None:
                 if parts[place] == "_" and field == "upos":
                     raise DataError(f"{where}: the word {parts[1]!r} has no upos; fill it in.")
@@ -81,7 +88,10 @@ def read_conllu(source: Source, field: str | None = "upos") -> TaggedSet:
 
 
 def read_conll(
-    source: Source, token_col: int | str = 0, tag_col: int | str | None = -1
+    source: Source,
+    token_col: int | str = 0,
+    tag_col: int | str | None = -1,
+    feature_cols: Sequence[int | str] = (),
 ) -> TaggedSet:
     r"""Read a file of columns, such as those of the CoNLL shared tasks.
 
@@ -94,6 +104,7 @@ def read_conll(
         token_col: Column of the words: its number, from 0, or from the end with -1 for the last;
             or its name.
         tag_col: Column of the tags, likewise; None for words only.
+        feature_cols: Columns that go with each word, likewise.
 
     Raises:
         DataError: If the file is missing, is not UTF-8, or lines have different numbers of
@@ -103,12 +114,15 @@ def read_conll(
         >>> import io
         >>> read_conll(io.StringIO("Ann NNP B-PER\nran VBD O\n\nYes UH O\n")).tags
         [['B-PER', 'O'], ['O']]
+        >>> read_conll(io.StringIO("Ann NNP B-PER"), feature_cols=[1]).sentences
+        [[('Ann', 'NNP')]]
     """
-    sentences: list[list[str]] = [[]]
+    sentences: list[list[Any]] = [[]]
     tags: list[list[str]] = [[]]
     names: list[str] | None = None
     separator: str | None = None
     columns, token, tag, first = 0, 0, 0, 1
+    beside: list[int] = []
     with _opened(source) as (lines, name):
         for number, line in lines:
             where = f"{name}, line {number}"
@@ -140,14 +154,21 @@ def read_conll(
                             f"{where}: words and tags are to come from one column, {token}, of "
                             f"{columns}; name another one for the tags."
                         )
+                beside = [_column(each, columns, names, where) for each in feature_cols]
+                if taken := {token, *([] if tag_col is None else [tag])}.intersection(beside):
+                    raise DataError(
+                        f"{where}: column {taken.pop()} has the words or the tags, so it cannot be "
+                        "a feature of the word; name another one."
+                    )
             if len(parts) != columns:
                 raise DataError(
                     f"{where}: expected {columns} columns, as in line {first}, got {len(parts)}; "
                     "give every word as many, and part sentences by an empty line."
                 )
-            if not parts[token] or (tag_col is not None and not parts[tag]):
+            read = [token, *beside, *([] if tag_col is None else [tag])]
+            if not all(parts[place] for place in read):
                 raise DataError(f"{where}: a column that is read is empty; fill it in.")
-            sentences[-1].append(parts[token])
+            sentences[-1].append(_token(parts, token, beside))
             tags[-1].append(parts[tag])
     return _finished(sentences, None if tag_col is None else tags, name)
 
@@ -227,7 +248,12 @@ def _column(wanted: int | str, columns: int, names: list[str] | None, where: str
     return number % columns
 
 
-def _finished(sentences: list[list[str]], tags: list[list[str]] | None, name: str) -> TaggedSet:
+def _token(parts: list[str], place: int, beside: list[int]) -> str | tuple[str, ...]:
+    """Return the word, with its features where there are any."""
+    return (parts[place], *(parts[each] for each in beside)) if beside else parts[place]
+
+
+def _finished(sentences: list[list[Any]], tags: list[list[str]] | None, name: str) -> TaggedSet:
     if not sentences[-1]:
         sentences.pop()
         if tags is not None:

@@ -57,7 +57,7 @@ class TagReader:
         lengths = rounded(encoded.lengths)
         for batch in fixed_batches(lengths, max(lengths)):
             mask = pad_rows(ones, batch) > 0
-            inputs = [pad_rows(encoded.words, batch), pad_rows(encoded.shapes, batch), mask]
+            inputs = [pad_rows(encoded.words, batch), pad_rows(encoded.features, batch), mask]
             places = pad_rows(encoded.places, batch)
             inputs += [np.where(mask[..., None], each[places], 0) for each in spelt]
             values = program.predict_on_batch(inputs)
@@ -70,11 +70,13 @@ class TagReader:
         return results
 
     def _program(self, what: str, k: int) -> keras.Model:
-        words, shapes = (keras.Input((None,), dtype="int32") for _ in "12")
-        mask = keras.Input((None,), dtype="bool")
-        inputs, emissions = [words, shapes, mask], []
+        # Words, features and mask.
+        same = [
+            keras.Input(each.shape[1:], dtype=each.dtype) for each in self.nets[0].reader.inputs[:3]
+        ]
+        mask, inputs, emissions = same[-1], list(same), []
         for net in self.nets:
-            given = [words, shapes, mask]
+            given = list(same)
             if net.speller is not None:
                 given.append(keras.Input((None, net.speller.output_shape[-1])))
                 inputs.append(given[-1])

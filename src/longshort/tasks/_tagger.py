@@ -17,13 +17,20 @@ from longshort.tasks._span_scores import span_scores
 from longshort.tasks._tag_code import TagCode
 from longshort.tasks._tag_reading import TagReader
 from longshort.tasks._tag_scores import right_tags, tag_scores, usual_tags
-from longshort.tasks._tagger_input import WordCode, check_sentences, check_tags
+from longshort.tasks._tagger_input import (
+    Token,
+    WordCode,
+    check_sentences,
+    check_tags,
+    words_of,
+)
 from longshort.tasks._tagger_net import TaggerNet, TaggerShape, joined
 from longshort.tasks._tagger_params import check_params
 from longshort.tasks._tagger_training import TaggerSchedule, train_taggers
 from longshort.tasks._training import Progress, random_part
 
-Sentences = Iterable[Sequence[str]]
+Sentences = Iterable[Sequence[str] | Sequence[Sequence[str]]]
+Tags = Iterable[Sequence[str]]
 
 # Longer ones are cut for training, where a batch has as many steps in each row as in the longest.
 _LONGEST = 256
@@ -33,7 +40,8 @@ class Tagger(Task):
     """A tag for each word of a sentence: parts of speech, chunks, names.
 
     A word is its vector (of its form in lower case), the state of a small LSTM that spelt it in
-    both directions, and how it is written (Capitalised, digits, ...). Bidirectional LSTMs read the
+    both directions, how it is written (Capitalised, digits, ...), and the vectors of any features
+    that come with it, such as its part of speech for chunks. Bidirectional LSTMs read the
     sentence; a CRF above them weighs whole sequences of tags. Words that were never seen are known
     by their spelling, and by the vector of the unknown word, which training puts in place of words
     that occur once.
@@ -71,6 +79,7 @@ class Tagger(Task):
     Attributes:
         tags_: (K,) tags in order; columns of `predict_proba`. All of a type's marks are there.
         scheme_: The scheme of the tags, or None.
+        num_features_: Features of each word.
         num_held_out_: Sentences of the validation part.
         history_: Validation error of each epoch of the first member: 1 - F1 of spans, or else the
             share of wrong tags (training loss where nothing was held out).
@@ -89,6 +98,7 @@ class Tagger(Task):
 
     tags_: list[str]
     scheme_: str | None
+    num_features_: int
     num_held_out_: int
     history_: list[float]
 
@@ -144,9 +154,9 @@ class Tagger(Task):
     def fit(
         self,
         sentences: Sentences,
-        tags: Sentences,
+        tags: Tags,
         *,
-        validation_data: tuple[Sentences, Sentences] | None = None,
+        validation_data: tuple[Sentences, Tags] | None = None,
         progress: Progress | None = None,
     ) -> Tagger:
         """Train on sentences and a tag for each of their words.
@@ -155,7 +165,8 @@ class Tagger(Task):
         so far; before the end of the first epoch it is raised.
 
         Args:
-            sentences: n lists of words.
+            sentences: n lists of words, or of tuples of a word and its features: texts, as many
+                for each word, which later sentences must have as well.
             tags: n lists of as many tags.
             validation_data: Sentences and tags to stop on, instead of a part of the above.
             progress: Called after each epoch with its number (from 1, through all members), their
@@ -180,7 +191,7 @@ class Tagger(Task):
                 "leave it at 'auto'."
             )
         if validation_data is not None:
-            held = check_sentences(validation_data[0], "validation sentences")
+            held = check_sentences(validation_data[0], "validation sentences", len(words[0][0]) - 1)
             held_gold = check_tags(validation_data[1], held, "validation tags")
             _refuse_empty(held, "validation sentences")
         else:
@@ -189,7 +200,8 @@ class Tagger(Task):
             words, gold = _pick(words, ~part), _pick(gold, ~part)
         self._word_code = WordCode.fit(words, self.min_count, self.lowercase)
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
-        self._usual = usual_tags(words, gold)
+        self.num_features_ = len(self._word_code.features)
+        self._usual = usual_tags(words_of(words), gold)
         parts, part_gold = _cut(words), _cut(gold)
         nets = self._build(self.num_members)
         self._reader = TagReader(nets[:1])  # of the one in training
@@ -211,7 +223,7 @@ class Tagger(Task):
             DataError: If `sentences` cannot be used.
         """
         self._check_fitted("predict")
-        words = check_sentences(sentences)
+        words = self._checked(sentences)
         return [self._code.decode(row) for row in self._run(words, "decode", np.zeros(0, int))]
 
     def predict_proba(self, sentences: Sentences) -> list[np.ndarray]:
@@ -228,7 +240,7 @@ class Tagger(Task):
             DataError: If `sentences` cannot be used.
         """
         self._check_fitted("predict")
-        words = check_sentences(sentences)
+        words = self._checked(sentences)
         nothing = np.zeros((0, len(self._code.inner)))
         found = [self._code.fold(row) for row in self._run(words, "marginals", nothing)]
         return [row / np.maximum(row.sum(axis=1, keepdims=True), 1e-30) for row in found]
@@ -251,7 +263,7 @@ class Tagger(Task):
         faults = check_whole("k", k, 1, 10_000)
         if faults:
             raise DataError(f"Tagger.n_best: {faults[0]}.")
-        words = check_sentences(sentences)
+        words = self._checked(sentences)
         nothing = np.zeros((1, 0), int), np.zeros(1)
         return [
             [
@@ -262,7 +274,7 @@ class Tagger(Task):
             for row in self._run(words, "n_best", nothing, k)
         ]
 
-    def evaluate(self, sentences: Sentences, tags: Sentences) -> dict[str, float]:
+    def evaluate(self, sentences: Sentences, tags: Tags) -> dict[str, float]:
         """Score the tags on sentences that were not trained on.
 
         A tag that did not occur in training counts as wrong, with a warning.
@@ -283,9 +295,12 @@ class Tagger(Task):
             DataError: If an argument cannot be used.
         """
         self._check_fitted("be evaluated")
-        words = check_sentences(sentences)
+        words = self._checked(sentences)
         gold = check_tags(tags, words)
-        return self._score(words, gold, self.predict(words))
+        return self._score(words_of(words), gold, self.predict(words))
+
+    def _checked(self, sentences: Sentences) -> list[list[Token]]:
+        return check_sentences(sentences, num_features=self.num_features_)
 
     def _score(
         self, words: list[list[str]], gold: list[list[str]], found: list[list[str]]
@@ -303,7 +318,7 @@ class Tagger(Task):
         spans = self.scheme_ is not None
         return tag_scores(words, gold, found, self._usual, spans=spans)
 
-    def _run(self, words: list[list[str]], what: str, nothing: Any, k: int = 1) -> list[Any]:
+    def _run(self, words: list[list[Token]], what: str, nothing: Any, k: int = 1) -> list[Any]:
         """Run the network on the sentences that have words; `nothing` is what the others get."""
         there = [i for i, row in enumerate(words) if row]
         results = [nothing] * len(words)
@@ -316,9 +331,9 @@ class Tagger(Task):
     def _train(
         self,
         nets: list[TaggerNet],
-        words: list[list[str]],
+        words: list[list[Token]],
         gold: list[list[str]],
-        held: list[list[str]],
+        held: list[list[Token]],
         held_gold: list[list[str]],
         progress: Progress | None,
     ) -> tuple[list[list[np.ndarray]], list[float]]:
@@ -351,16 +366,19 @@ class Tagger(Task):
         )
 
     def _build(self, num_members: int) -> list[TaggerNet]:
-        shape = self._shape(len(self._word_code.words), len(self._word_code.chars))
+        code = self._word_code
+        values = tuple(map(len, code.features))
+        shape = self._shape(len(code.words), len(code.chars), values)
         return [
             TaggerNet(shape, member_seed(self.seed, number), self._code.allowed)
             for number in range(num_members)
         ]
 
-    def _shape(self, num_words: int, num_chars: int) -> TaggerShape:
+    def _shape(self, num_words: int, num_chars: int, num_values: tuple[int, ...]) -> TaggerShape:
         return TaggerShape(
             num_words=num_words,
             num_chars=num_chars,
+            num_values=num_values,
             num_tags=len(self._code.inner),
             units=self.units,
             num_layers=self.num_layers,
@@ -385,6 +403,7 @@ class Tagger(Task):
             "scheme": self.scheme_,
             "words": self._word_code.words.get_state(),
             "chars": self._word_code.chars.get_state(),
+            "features": [each.get_state() for each in self._word_code.features],
             "usual": self._usual,
             "num_held_out": self.num_held_out_,
             "history": self.history_,
@@ -395,7 +414,7 @@ class Tagger(Task):
         check_params(self.get_params())
         self._set_tags(_read_code(state))
         words, chars = (len(state[name]["tokens"]) for name in ("words", "chars"))
-        num_weights = _read_num_members(state) * self._shape(words, chars).num_weights
+        num_weights = _read_num_members(state) * self._shape(words, chars, ()).num_weights
         return 2 * num_weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -408,9 +427,11 @@ class Tagger(Task):
             raise ValueError("broken usual tags or history")
         self._set_tags(_read_code(state))
         words, chars = (Vocabulary.from_state(state[name]) for name in ("words", "chars"))
-        if (words.unit, chars.unit) != ("token", "char"):
+        features = [Vocabulary.from_state(each) for each in state["features"]]
+        if {each.unit for each in (words, *features)} != {"token"} or chars.unit != "char":
             raise ValueError("broken vocabularies")
-        self._word_code = WordCode(words, chars, self.lowercase)
+        self._word_code = WordCode(words, chars, features, self.lowercase)
+        self.num_features_ = len(features)
         self._usual, self.num_held_out_ = usual, num_held_out
         self.history_ = [float(error) for error in state["history"]]
         self._reader = TagReader([])
@@ -436,17 +457,17 @@ def _read_num_members(state: dict[str, Any]) -> int:
     return number
 
 
-def _refuse_empty(sentences: list[list[str]], name: str) -> None:
+def _refuse_empty(sentences: list[list[Token]], name: str) -> None:
     for i, sentence in enumerate(sentences):
         if not sentence:
             raise DataError(f"{name}[{i}]: expected at least one word, got none. Drop it.")
 
 
-def _pick(rows: list[list[str]], part: np.ndarray) -> list[list[str]]:
+def _pick(rows: list[list[Any]], part: np.ndarray) -> list[list[Any]]:
     return [rows[i] for i in np.flatnonzero(part)]
 
 
-def _cut(rows: list[list[str]]) -> list[list[str]]:
+def _cut(rows: list[list[Any]]) -> list[list[Any]]:
     """Cut what is longer than `_LONGEST` into parts of about equal length."""
     parts = []
     for row in rows:

@@ -1,9 +1,9 @@
-"""What a tagger sees of a word: its form, its shape and its spelling, as numbers."""
+"""What a tagger sees of a word: form, shape, given features and spelling, as numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,8 @@ from longshort.data._vocabulary import PADDING, UNKNOWN, Vocabulary
 # Longer words are spelt by their first and last 12 characters.
 MAX_SPELLING = 24
 NUM_SHAPES = 9
+
+Token = tuple[str, ...]  # a word and its features
 
 
 def word_shape(word: str) -> int:
@@ -46,13 +48,13 @@ class Encoded(NamedTuple):
 
     Attributes:
         words: n arrays (T_i,) of numbers of words.
-        shapes: n arrays (T_i,).
+        features: n arrays (T_i, 1 + F) of shapes and numbers of features.
         places: n arrays (T_i,) of rows of `spelling`.
         spelling: (W, MAX_SPELLING) characters of the different words.
     """
 
     words: list[np.ndarray]
-    shapes: list[np.ndarray]
+    features: list[np.ndarray]
     places: list[np.ndarray]
     spelling: np.ndarray
 
@@ -63,35 +65,41 @@ class Encoded(NamedTuple):
 
 
 class WordCode:
-    """Numbers of words and characters.
+    """Numbers of words, characters and features.
 
     Args:
         words: Vocabulary of forms.
         chars: Vocabulary of characters.
+        features: Vocabularies of the values of each feature.
         lowercase: Whether a form is the word in lower case with 0 for each digit, or the word.
     """
 
-    def __init__(self, words: Vocabulary, chars: Vocabulary, lowercase: bool) -> None:
-        self.words, self.chars, self.lowercase = words, chars, lowercase
+    def __init__(
+        self, words: Vocabulary, chars: Vocabulary, features: list[Vocabulary], lowercase: bool
+    ) -> None:
+        self.words, self.chars, self.features = words, chars, features
+        self.lowercase = lowercase
 
     @classmethod
-    def fit(cls, sentences: Sequence[Sequence[str]], min_count: int, lowercase: bool) -> WordCode:
-        """Count the words of some sentences."""
-        forms = [form(word, lowercase) for sentence in sentences for word in sentence]
+    def fit(cls, sentences: Sequence[Sequence[Token]], min_count: int, lowercase: bool) -> WordCode:
+        """Count the words and the features of some sentences."""
+        tokens = [token for sentence in sentences for token in sentence]
         try:
+            forms = [form(token[0], lowercase) for token in tokens]
             words = Vocabulary.of_tokens(forms, min_count=min_count)
         except DataError:
             raise DataError(
                 f"Tagger: min_count is {min_count}, but no word occurs as often; lower it."
             ) from None
-        chars = Vocabulary.fit((word for s in sentences for word in s), unit="char")
-        return cls(words, chars, lowercase)
+        chars = Vocabulary.fit((token[0] for token in tokens), unit="char")
+        _, *columns = zip(*tokens, strict=True)
+        return cls(words, chars, [Vocabulary.of_tokens(values) for values in columns], lowercase)
 
-    def encode(self, sentences: Sequence[Sequence[str]]) -> Encoded:
+    def encode(self, sentences: Sequence[Sequence[Token]]) -> Encoded:
         """Turn sentences into numbers; each different word is looked at once."""
         rows: dict[str, int] = {}
         places = [
-            np.array([rows.setdefault(word, len(rows)) for word in s], dtype=np.int32)
+            np.array([rows.setdefault(token[0], len(rows)) for token in s], dtype=np.int32)
             for s in sentences
         ]
         numbers = np.array([self.words.index(form(w, self.lowercase)) for w in rows], np.int32)
@@ -101,7 +109,16 @@ class WordCode:
             half = MAX_SPELLING // 2
             text = word if len(word) <= MAX_SPELLING else word[:half] + word[-half:]
             spelling[row, : len(text)] = self.chars.encode(text)
-        return Encoded([numbers[p] for p in places], [shapes[p] for p in places], places, spelling)
+        features = [
+            np.stack([shapes[place], *self._given(sentence)], axis=1)
+            for place, sentence in zip(places, sentences, strict=True)
+        ]
+        return Encoded([numbers[p] for p in places], features, places, spelling)
+
+    def _given(self, sentence: Sequence[Token]) -> Iterator[np.ndarray]:
+        _, *columns = zip(*sentence, strict=True)
+        for vocabulary, values in zip(self.features, columns, strict=True):
+            yield vocabulary.encode_tokens(values)
 
     def rare(self, encoded: Encoded) -> np.ndarray:
         """Return which words of the vocabulary occur once in `encoded`, (V,) booleans."""
@@ -133,8 +150,8 @@ def rounded(lengths: Sequence[int]) -> list[int]:
 
 
 def pad_rows(rows: Sequence[np.ndarray], batch: Batch, filler: int = 0) -> np.ndarray:
-    """Return a batch's part of n arrays (T_i,) as (B, T)."""
-    padded = np.full((batch.size, batch.length), filler, np.int32)
+    """Return a batch's part of n arrays (T_i, ...) as (B, T, ...)."""
+    padded = np.full((batch.size, batch.length, *rows[0].shape[1:]), filler, np.int32)
     for row, i in enumerate(batch.rows):
         padded[row, : len(rows[i])] = rows[i]
     return padded
@@ -143,7 +160,7 @@ def pad_rows(rows: Sequence[np.ndarray], batch: Batch, filler: int = 0) -> np.nd
 def training_inputs(
     encoded: Encoded, batch: Batch, drop: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
-    """Return words, shapes, places (B, T), spelling (W, L) and mask of one batch.
+    """Return words (B, T), features, places, spelling (W, L) and mask of one batch.
 
     Args:
         encoded: All sentences.
@@ -164,11 +181,18 @@ def training_inputs(
     room = most // 2 if most // 2 > len(used) else most + 1
     spelling = np.full((room, MAX_SPELLING), PADDING, np.int32)
     spelling[1 : len(used) + 1] = encoded.spelling[used]
-    return words.astype(np.int32), pad_rows(encoded.shapes, batch), places, spelling, mask
+    return words.astype(np.int32), pad_rows(encoded.features, batch), places, spelling, mask
 
 
-def check_sentences(sentences: Any, name: str = "sentences") -> list[list[str]]:
-    """Check sentences and return them as lists of words.
+def check_sentences(
+    sentences: Any, name: str = "sentences", num_features: int | None = None
+) -> list[list[Token]]:
+    """Check sentences and return their words as tuples with the features.
+
+    Args:
+        sentences: n lists of words, or of tuples of a word and its features.
+        name: For messages.
+        num_features: How many each word must have; None: as many as the first.
 
     Raises:
         DataError: If it is no list of lists of words; the message has the index.
@@ -178,25 +202,47 @@ def check_sentences(sentences: Any, name: str = "sentences") -> list[list[str]]:
             f"{name}: expected a list of sentences, each a list of words, got a "
             f"{type(sentences).__name__}."
         )
-    checked = []
+    checked: list[list[Token]] = []
     for i, sentence in enumerate(sentences):
         if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Iterable):
             fix = f" Cut it into words: {name}[{i}].split()." if isinstance(sentence, str) else ""
             raise DataError(
                 f"{name}[{i}]: expected a list of words, got a {type(sentence).__name__}.{fix}"
             )
-        words = list(sentence)
-        for t, word in enumerate(words):
-            if not isinstance(word, str) or not word:
-                raise DataError(f"{name}[{i}][{t}]: expected a word (a str), got {word!r}.")
-        checked.append([str(word) for word in words])
+        checked.append([])
+        for t, word in enumerate(sentence):
+            token = tuple(word) if isinstance(word, (tuple, list)) else (word,)
+            if not token or not all(isinstance(part, str) and part for part in token):
+                raise DataError(
+                    f"{name}[{i}][{t}]: expected a word (a str), or a tuple of a word and its "
+                    f"features, got {word!r}."
+                )
+            if num_features is None:
+                num_features = len(token) - 1
+            if len(token) - 1 != num_features:
+                raise DataError(
+                    f"{name}[{i}][{t}]: expected {_described(num_features)}, as all words have, "
+                    f"got {word!r}."
+                )
+            checked[-1].append(tuple(map(str, token)))
     if not checked:
         raise DataError(f"{name}: expected at least one sentence, got none.")
     return checked
 
 
+def words_of(sentences: Sequence[Sequence[Token]]) -> list[list[str]]:
+    """Return the words without their features."""
+    return [[token[0] for token in sentence] for sentence in sentences]
+
+
+def _described(num_features: int) -> str:
+    if not num_features:
+        return "a word without features"
+    return f"a tuple of a word and {num_features} feature{'s' * (num_features > 1)}"
+
+
 def check_tags(
-    tags: Any, sentences: Sequence[Sequence[str]], name: str = "tags"
+    tags: Any, sentences: Sequence[Sequence[Token]], name: str = "tags"
 ) -> list[list[str]]:
     """Check that there is a tag for each word and return the tags as lists.
 
@@ -221,8 +267,8 @@ def check_tags(
         if len(found) != len(sentence):
             raise DataError(
                 f"{name}[{i}]: expected {len(sentence)} tags, one for each word of sentence {i} "
-                f"({' '.join(sentence[:5])}{' ...' if len(sentence) > 5 else ''}), got "
-                f"{len(found)}."
+                f"({' '.join(token[0] for token in sentence[:5])}"
+                f"{' ...' if len(sentence) > 5 else ''}), got {len(found)}."
             )
         for t, tag in enumerate(found):
             if not isinstance(tag, str) or not tag:

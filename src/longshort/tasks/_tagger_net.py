@@ -1,4 +1,4 @@
-"""The network of the tagger: spelling and words to a bidirectional LSTM to a CRF."""
+"""The network of the tagger: spelling, words and features to a bidirectional LSTM to a CRF."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from longshort.data._vocabulary import UNKNOWN
 from longshort.layers import CRF, LSTM, Bidirectional
 from longshort.tasks._tagger_input import MAX_SPELLING, NUM_SHAPES
 
-SHAPE_SIZE = 8
+SHAPE_SIZE, FEATURE_SIZE = 8, 20  # of their vectors
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class TaggerShape:
     Attributes:
         num_words: V.
         num_chars: Of the vocabulary of characters.
+        num_values: Of each feature, without the shape.
         num_tags: K.
         units: H of each LSTM and direction.
         num_layers: LSTMs one above the other.
@@ -35,6 +37,7 @@ class TaggerShape:
 
     num_words: int
     num_chars: int
+    num_values: tuple[int, ...]
     num_tags: int
     units: int
     num_layers: int
@@ -68,18 +71,21 @@ class TaggerNet:
         allowed: The constraints, as arguments of `CRF`.
 
     Attributes:
-        model: (B, T) words, shapes, rows of the spelling, (W, L) spelling, (B, T) mask, to (B, T,
-            K) emissions.
+        model: (B, T) words, (B, T, 1 + F) shapes and features, (B, T) rows of the spelling, (W, L)
+            spelling, (B, T) mask, to (B, T, K) emissions.
         crf: Its last layer. Without coupling its scores stay 0, which makes it a softmax a word.
         speller: (W, L) spelling to (W, D), or None where words are not spelt.
-        reader: (B, T) words, shapes and mask, and (B, T, D) where words are spelt, to emissions.
+        reader: Words, features and mask, and (B, T, D) where words are spelt, to emissions.
     """
 
     def __init__(self, shape: TaggerShape, seed: int, allowed: dict[str, Any]) -> None:
         # A seed for everything that draws: where there is none, Keras takes one from the global
         # generator of the random module.
         self._seeds = iter(
-            np.random.SeedSequence(seed).generate_state(6 * shape.num_layers + 40) >> 1
+            np.random.SeedSequence(seed).generate_state(
+                6 * shape.num_layers + len(shape.num_values) + 40
+            )
+            >> 1
         )
         self.shape = shape
         self.crf = CRF(
@@ -92,14 +98,14 @@ class TaggerNet:
         self.speller: Any = self._build_speller() if shape.char_units else None
         self.reader = self._build_reader()
         words = keras.Input((None,), dtype="int32", name="words")
-        shapes = keras.Input((None,), dtype="int32", name="shapes")
+        features = self._feature_input()
         places = keras.Input((None,), dtype="int32", name="places")
         spelling = keras.Input((MAX_SPELLING,), dtype="int32", name="spelling")
         mask = keras.Input((None,), dtype="bool", name="mask")
-        parts = [words, shapes, mask]
+        parts = [words, features, mask]
         if self.speller is not None:
             parts.append(Rows(name="rows")((self.speller(spelling), places)))
-        self._graph = (words, shapes, places, spelling, mask), self.reader(parts)
+        self._graph = (words, features, places, spelling, mask), self.reader(parts)
         self.model = keras.Model(*self._graph)
 
     def finish(self, weights: list[np.ndarray]) -> None:
@@ -112,6 +118,9 @@ class TaggerNet:
 
     def _seed(self) -> int:
         return int(next(self._seeds))
+
+    def _feature_input(self) -> Any:
+        return keras.Input((None, 1 + len(self.shape.num_values)), dtype="int32", name="features")
 
     def _table(self, number: int, size: int, name: str) -> Any:
         limit = (3 / size) ** 0.5
@@ -145,13 +154,19 @@ class TaggerNet:
     def _build_reader(self) -> Any:
         shape = self.shape
         words = keras.Input((None,), dtype="int32", name="words")
-        shapes = keras.Input((None,), dtype="int32", name="shapes")
+        features = self._feature_input()
         mask = keras.Input((None,), dtype="bool", name="mask")
-        inputs = [words, shapes, mask]
+        inputs = [words, features, mask]
         parts = [
             self._table(shape.num_words, shape.word_size, "word_table")(words),
-            self._table(NUM_SHAPES, SHAPE_SIZE, "shape_table")(shapes),
+            self._table(NUM_SHAPES, SHAPE_SIZE, "shape_table")(features[..., 0]),
         ]
+        for number, size in enumerate(shape.num_values, 1):
+            table = self._table(size, FEATURE_SIZE, f"feature_table_{number}")
+            parts.append(table(features[..., number]))
+            # A value that training lacks says nothing.
+            known = np.arange(size)[:, None] > UNKNOWN
+            table.embeddings.assign(table.embeddings * known)
         if shape.char_units:
             inputs.append(keras.Input((None, 2 * shape.char_units), name="spelt"))
             parts.append(inputs[-1])
