@@ -13,13 +13,16 @@ def windows(count, length, h):
 
 
 def smoothed(x, m, n):
-    """Return season (N, m) and level at the end (N,) of windows, step by step."""
+    """Return season (N, m) and levels at the end (N, 2) of windows, step by step."""
     seasons = x[:, x.shape[1] - n * m :].reshape(len(x), n, m)
     season = (seasons - seasons.mean(axis=2, keepdims=True)).mean(axis=1)
-    level = seasons[:, 0].mean(axis=1)
-    for value, p in ((seasons[:, j, p], p) for j in range(1, n) for p in range(m)):
-        level = SMOOTHING * (value - season[:, p]) + (1 - SMOOTHING) * level
-    return season, level
+    levels = []
+    for factor in SMOOTHING:
+        level = seasons[:, 0].mean(axis=1)
+        for value, p in ((seasons[:, j, p], p) for j in range(1, n) for p in range(m)):
+            level = factor * (value - season[:, p]) + (1 - factor) * level
+        levels.append(level)
+    return season, np.stack(levels, axis=1)
 
 
 def by_rows(z, y, m):
@@ -28,17 +31,18 @@ def by_rows(z, y, m):
     n = L // m
     x = np.where(np.arange(L) < L - 1, z, 0.0)
     seasons = x[:, L - n * m :].reshape(N, n, m)
-    means, level = seasons.mean(axis=2), smoothed(x, m, n)[1][:, None]
-    usual = np.array([(1 - LAST) / n] * (n - 1) + [(1 - LAST) / n + LAST] + [0.0] * n + [1.0, 0.0])
+    means, levels = seasons.mean(axis=2), smoothed(x, m, n)[1]
+    usual = np.array([(1 - LAST) / n] * n + [0.0] * n + [0.5, 0.5, 0.0])
+    usual[n - 1] += LAST
     found = np.zeros((N, H))
     for start in range(0, H, m):
         phases = range(min(m, H - start))
         rows = np.concatenate(
-            [np.hstack([seasons[..., p] - means, means, level, np.ones((N, 1))]) for p in phases]
+            [np.hstack([seasons[..., p] - means, means, levels, np.ones((N, 1))]) for p in phases]
         )
         target = np.concatenate([y[:, start + p] for p in phases])
         size = (rows**2).sum(axis=0)
-        penalty = [size[:n].mean()] * n + [size[n : 2 * n + 1].mean()] * (n + 1) + [1e-12]
+        penalty = [size[:n].mean()] * n + [size[n:-1].mean()] * (n + 2) + [1e-12]
         penalty = np.array(penalty) * WINDOWS / N
         right = rows.T @ target + penalty * usual
         w = np.linalg.solve(rows.T @ rows + np.diag(penalty), right)
@@ -55,14 +59,14 @@ def test_is_the_regression_over_all_phases(length, h, m):
 
 
 @pytest.mark.parametrize(("length", "m"), [(11, 6), (8, 1), (1, 1), (2, 1)])
-def test_is_a_level_without_two_seasons(length, m):
+def test_is_levels_without_two_seasons(length, m):
     z, y = windows(30, length, 3)
     x = np.where(np.arange(length) < length - 1, z, 0.0)
     level = x[:, 0]
     for t in range(1, length):
-        level = SMOOTHING * x[:, t] + (1 - SMOOTHING) * level
+        level = SMOOTHING[0] * x[:, t] + (1 - SMOOTHING[0]) * level
     found = z @ seasonal_map(z.T @ z, z.T @ y, m)
-    of = np.stack([level, np.ones(30)], axis=1)
+    of = np.stack([level, np.ones(30)], axis=1)  # the other level, the last value, is 0
     fitted = of @ np.linalg.lstsq(of, found, rcond=None)[0]
     np.testing.assert_allclose(found, fitted, atol=1e-8)
 
@@ -72,9 +76,9 @@ def test_few_windows_leave_exponential_smoothing():
     x = np.random.default_rng(3).normal(size=(1, 12))
     x -= x[:, -1:]
     z = np.append(x[:, :-1], [[1.0]], axis=1)
-    season, level = smoothed(x, 4, 3)
+    season, levels = smoothed(x, 4, 3)
     last = x[0, 8:] - x[0, 8:].mean()
-    y = level[:, None] + (1 - LAST) * season + LAST * last
+    y = levels.mean(axis=1)[:, None] + (1 - LAST) * season + LAST * last
     found = seasonal_map(z.T @ z, z.T @ y, 4)
     np.testing.assert_allclose(z @ found, y, atol=1e-9)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SMOOTHING = 0.3  # of the level
+SMOOTHING = (0.3, 1.0)  # of each level; 1 leaves the last value
 WINDOWS = 30  # that the penalty counts as
 LAST = 0.5  # what the penalty pulls the weight of the last season towards, less 1 / 2n
 
@@ -19,16 +19,17 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     """Return the map of least squares among those that treat all phases of a season alike.
 
     The last n whole seasons of a window, counted back from its end, have values `z[j, p]` at phase
-    p and means `a[j]`; s[p], the mean of `z[j, p] - a[j]` over j, is the season, and l the level at
-    the end: what is left of the values without it, smoothed exponentially with the factor 0.3 from
-    the first season's mean on. Phase p of the season b ahead is
+    p and means `a[j]`; s[p], the mean of `z[j, p] - a[j]` over j, is the season, and l[i] are
+    levels at the end: what is left of the values without it, smoothed exponentially from the first
+    season's mean on, with the factors 0.3 and 1 (the last value). Phase p of the season b ahead is
 
-        f[b, p] = sum_j w[b, j] (z[j, p] - a[j]) + sum_j v[b, j] a[j] + u[b] l + c[b]
+        f[b, p] = sum_j w[b, j] (z[j, p] - a[j]) + sum_j v[b, j] a[j] + sum_i u[b, i] l[i] + c[b]
 
-    with 2n + 2 weights for a season ahead where a map for each step has m L. That phases share
-    weights is from SparseTSF (Lin et al. 2024); means and level have weights of their own here. A
+    with 2n + 3 weights for a season ahead where a map for each step has m L. That phases share
+    weights is from SparseTSF (Lin et al. 2024); means and levels have weights of their own here. A
     ridge penalty that counts as 30 windows pulls towards seasonal exponential smoothing:
-    `f = l + (s[p] + z[n-1, p] - a[n-1]) / 2`. Windows of less than two seasons have a level only.
+    `f = mean(l) + (s[p] + z[n-1, p] - a[n-1]) / 2`. Windows of less than two seasons have levels
+    only.
 
     Args:
         gram: (L, L) `z' z` of windows whose last column is the constant 1 in place of the last
@@ -51,8 +52,8 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     if m == 1 or n < 2:
         m, n = 1, 0
     features = _features(L, m, n)
-    usual = np.zeros(2 * n + 2)
-    usual[2 * n] = 1.0
+    usual = np.zeros(features.shape[-1])
+    usual[2 * n : -1] = 1.0 / len(SMOOTHING)
     if n:
         usual[:n] = (1.0 - LAST) / n
         usual[n - 1] += LAST
@@ -64,9 +65,9 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
         normal = grams[there].sum(axis=0)
         right = np.einsum("plf,lp->f", features[there], cross[:, start : start + m])
         size = np.diag(normal)
-        penalty = np.zeros(2 * n + 2)  # the constant is free
+        penalty = np.zeros(len(size))  # the constant is free
         penalty[:n] = size[:n].sum() / max(n, 1)
-        penalty[n : 2 * n + 1] = size[n : 2 * n + 1].mean()
+        penalty[n:-1] = size[n:-1].mean()
         penalty = np.maximum(penalty * share, 1e-12)
         weights = np.linalg.solve(normal + np.diag(penalty), right + penalty * usual)
         coef[:, start : start + m] = (features[there] @ weights).T
@@ -74,24 +75,25 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
 
 
 def _features(L: int, m: int, n: int) -> Array:
-    """Return (m, L, 2n + 2): for each phase the weights of the steps in each of the features."""
+    """Return for each phase the weights of the steps in each of the features, (m, L, features)."""
     of = np.arange(n * m).reshape(n, m) + L - n * m  # the step of each season and phase
     means = np.zeros((L, n))
     means[of, np.arange(n)[:, None]] = 1.0 / m
-    features = np.zeros((m, L, 2 * n + 2))
+    apart = np.zeros((m, L, n))
     for p in range(m):
-        features[p, of[:, p], np.arange(n)] = 1.0
-    features[..., :n] -= means
-    features[..., n : 2 * n] = means
+        apart[p, of[:, p], np.arange(n)] = 1.0
+    apart -= means
     # The mean of the first season, then what comes in; smoothing is linear, so these are weights.
     start, span = (L - n * m, m) if n else (0, 1)
     rest = L - start - span
-    level = np.zeros(L)
-    level[start : start + span] = (1.0 - SMOOTHING) ** rest / span
-    level[L - rest :] = SMOOTHING * (1.0 - SMOOTHING) ** np.arange(rest - 1, -1, -1)
+    levels = np.zeros((len(SMOOTHING), L))
+    for level, factor in zip(levels, SMOOTHING, strict=True):
+        level[start : start + span] = (1.0 - factor) ** rest / span
+        level[L - rest :] = factor * (1.0 - factor) ** np.arange(rest - 1, -1, -1)
     if n:
-        level = level - np.einsum("p,plj->l", level[of].sum(axis=0), features[..., :n]) / n
-    features[..., 2 * n] = level
+        levels -= levels[:, of].sum(axis=1) @ apart.mean(axis=2)
+    alike = np.concatenate([means, levels.T, np.zeros((L, 1))], axis=1)
+    features = np.concatenate([apart, np.broadcast_to(alike, (m, *alike.shape))], axis=2)
     features[:, -1] = 0.0  # the last value is where the constant is
     features[:, -1, -1] = 1.0
     return features
