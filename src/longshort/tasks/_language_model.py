@@ -12,7 +12,7 @@ import numpy as np
 from longshort._errors import DataError
 from longshort.data._corpus import Corpus, check_known, encode_corpus, leading, split_at
 from longshort.data._vocabulary import UNKNOWN, Vocabulary
-from longshort.tasks._base import Task
+from longshort.tasks._base import Task, check_rate
 from longshort.tasks._bigrams import Bigrams
 from longshort.tasks._language_generation import continued, encode_prompt
 from longshort.tasks._language_params import check_params
@@ -291,7 +291,7 @@ class LanguageModel(Task):
             }
         )
 
-    def evaluate(self, texts: Any) -> dict[str, float]:
+    def evaluate(self, texts: Any, *, adapt_rate: float = 0.0) -> dict[str, float]:
         """Score text that was not trained on.
 
         Every token counts once, the first too, whose condition is only that a text begins. The
@@ -299,6 +299,9 @@ class LanguageModel(Task):
 
         Args:
             texts: As in `fit`.
+            adapt_rate: Learning rate with which a copy of the weights goes on learning from the
+                text behind each 32 tokens that were scored (`adapted_loss`: dynamic evaluation);
+                0: none. 0.0003 is a rate to begin with.
 
         Returns:
             nats_per_token, perplexity (its exponential), bits_per_character (the bits of all tokens
@@ -308,14 +311,19 @@ class LanguageModel(Task):
 
         Raises:
             NotFittedError: Before `fit`.
-            DataError: If a text cannot be used, or none of its tokens is known.
+            DataError: If an argument cannot be used, or none of the tokens is known.
         """
         self._check_fitted("be evaluated")
+        if adapt_rate != 0.0 and (faults := check_rate("adapt_rate", adapt_rate)):
+            raise DataError(f"LanguageModel.evaluate: {faults[0]}, or 0.")
         corpus = self._encode(texts, "texts")
-        total, count = 0.0, 0
-        for scores in self._log_probabilities(corpus):
-            total -= float(scores.sum())
-            count += len(scores)
+        count = sum(len(ids) - 1 for ids in corpus.texts())
+        if adapt_rate:
+            from longshort.tasks._language_adapting import adapted_loss
+
+            total = adapted_loss(self._net, corpus.texts(), adapt_rate)
+        else:
+            total = -float(sum(scores.sum() for scores in self._log_probabilities(corpus)))
         unigram, bigram = self._bigrams.losses(corpus.texts())
         return {
             "nats_per_token": total / count,
