@@ -473,9 +473,9 @@ def test_adapted_loss_is_of_what_comes_next() -> None:
 
 
 def test_evaluate_adapts(chars: LanguageModel, words: LanguageModel) -> None:
-    for model, text in ((chars, TEXT), (words, LINES * 8)):
+    for model, text in ((chars, TEXT[:300]), (words, LINES * 2)):
         static = model.evaluate(text)
-        adapted = model.evaluate(text, adapt_rate=0.02)
+        adapted = model.evaluate(text, adapt_rate=0.1)
         assert adapted["nats_per_token"] < 0.95 * static["nats_per_token"]
         assert {**adapted, **static} == {**static, **model.evaluate(text)}
         same = model.evaluate(text, adapt_rate=1e-9)["nats_per_token"]

@@ -10,8 +10,10 @@ import pytest
 from longshort._errors import DataError, NotFittedError
 from longshort.tasks import Transcriber, load
 from longshort.tasks._alphabet import Alphabet
+from longshort.tasks._ctc_decoding import PrefixBeam, best_path, ctc_losses
+from longshort.tasks._member_training import member_seed
 from longshort.tasks._ngram import NGram
-from longshort.tasks._transcriber_training import Utterances
+from longshort.tasks._transcriber_training import Utterances, label_log_probs
 
 RATE = 8_000
 HERTZ = {"low": 400, "mid": 1_000, "high": 2_500}
@@ -108,6 +110,56 @@ def test_a_stream_ends_with_the_text_of_the_whole(forward, size):
     assert beam.end() == forward.predict(NEW[:1], beam_size=4, ngram_weight=0.2)[0]
 
 
+@pytest.fixture(scope="module")
+def three():
+    return small(num_members=3, epochs=14, ngram=2, dropout=0).fit(AUDIO, TEXTS)
+
+
+def test_members_are_trained_as_if_alone(three, tmp_path, monkeypatch):
+    assert len(three.model_.outputs) == 3 and len(three.history_) == 14
+    sounds = three._scaler.transform(three._features(NEW, RATE, three._mel(RATE), "audio"))
+    alone = small(seed=member_seed(1, 1), epochs=14, dropout=0).fit(AUDIO, TEXTS)
+    (one,) = label_log_probs(alone.model_, sounds, 4)
+    together = label_log_probs(three.model_, sounds, 4)
+    for p, q in zip(one, together[1], strict=True):
+        np.testing.assert_allclose(p, q, atol=1e-3)
+    assert not np.allclose(together[0][0], together[1][0], atol=0.1)
+    three.save(tmp_path / "three")
+    again = load(tmp_path / "three")
+    assert again.predict(NEW) == three.predict(NEW)
+    for one, text in zip(NEW[:5], three.predict(NEW), strict=False):
+        assert again.predict([one]) == [text]
+    monkeypatch.setattr(three, "bidirectional", False)
+    with pytest.raises(DataError, match="several networks, which are heard to the end"):
+        three.stream()
+
+
+def test_members_take_the_text_that_all_find_most_probable(three):
+    """By its definition: all texts that a member's path or beam ends with, and all their scores."""
+    search = {"beam_size": 4, "ngram_weight": 0.3, "bonus": 0.2}
+    found = three.n_best(NEW[:4], 3, **search)
+    for each, text, best in zip(
+        three._log_probs(NEW[:4], RATE), three.predict(NEW[:4]), found, strict=True
+    ):
+        said = {best_path(p) for p in each}
+        mean = {labels: -np.mean([ctc_losses([p], [labels])[0] for p in each]) for labels in said}
+        assert three._tokens.decode(max(mean, key=mean.get)) == text
+        said = set()
+        for p in each:
+            beam = PrefixBeam(4, three._ngram, weight=0.3, bonus=0.2)
+            beam.push(p)
+            said |= {labels for labels, _ in beam.best()}
+        scores = {}
+        for labels in said:
+            whole = (*labels, 0)
+            model = sum(three._ngram(labels[:i])[k] for i, k in enumerate(whole))
+            network = -np.mean([ctc_losses([p], [labels])[0] for p in each])
+            scores[three._tokens.decode(labels)] = network + 0.3 * model + 0.2 * len(labels)
+        expected = sorted(scores.items(), key=lambda one: -one[1])[:3]
+        assert [text for text, _ in best] == [text for text, _ in expected]
+        np.testing.assert_allclose([s for _, s in best], [s for _, s in expected], rtol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("layers", "both", "seed"), [(1, False, 5), (2, True, 2)])
 def test_other_depths_and_seeds_learn_as_soon(layers, both, seed):
@@ -120,7 +172,7 @@ def test_a_network_that_says_nothing_is_told_of(forward, monkeypatch):
     blanks = np.log(np.full((5, 4), [0.7, 0.1, 0.1, 0.1]))
     for silent, count in ((20, 1), (16, 0)):
         paths = [blanks] * silent + [blanks[:, ::-1]] * (20 - silent)
-        monkeypatch.setattr(module, lambda *_args, found=paths: found)
+        monkeypatch.setattr(module, lambda *_args, found=paths: [found])
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             forward._warn_of_blanks(Utterances([[np.zeros((9, 20))]] * 20, [(1,)] * 20))
@@ -164,6 +216,7 @@ def test_an_ngram_by_hand_and_its_file():
         (AUDIO[:1], ["low"], {"sample_rate": None}, "pass sample_rate"),
         (["gone.wav"], ["low"], {}, "gone.wav: there is no such file"),
         ([AUDIO[0][:500]], ["low low"], {}, "needs 3 steps.* has 1 of 40 ms"),
+        (AUDIO[:1], ["low"], {"num_members": 0}, "num_members must be a whole number from 1"),
         (AUDIO[:1], ["low"], {"reduction": 3}, "reduction must be one of"),
         (AUDIO[:1], ["low"], {"units": 0, "unit": "x"}, "units must .* unit must be one of"),
         (AUDIO[:1], ["low"], {"alphabet": ["a", "a"]}, "alphabet: Alphabet: expected different"),

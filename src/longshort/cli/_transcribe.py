@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, NumMembers, SearchOptions, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +71,7 @@ def train_transcribe(
     ngram: Annotated[
         int | None, typer.Option(help="Order of a model of labels for the search.", min=0)
     ] = None,
+    num_members: NumMembers = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam at its highest.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
     epochs: Epochs = None,
@@ -92,6 +93,7 @@ def train_transcribe(
         "sample_rate": sample_rate,
         "reduction": reduction,
         "ngram": ngram,
+        "num_members": num_members,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
         "epochs": epochs,

@@ -144,8 +144,8 @@ class PrefixBeam:
         if self.scorer is not None:
             self._next = {p: v for p, v in self._next.items() if p in self._beam}
 
-    def best(self, n: int = 1) -> list[tuple[Labels, float]]:
-        """Return the n best label sequences so far with their log scores, best first."""
+    def best(self, n: int | None = None) -> list[tuple[Labels, float]]:
+        """Return the n best label sequences so far, or all, with their log scores, best first."""
         ends = []
         for prefix, entry in self._beam.items():
             total = self._total(entry)
@@ -153,6 +153,13 @@ class PrefixBeam:
                 total += self.weight * float(self._scores(prefix)[BLANK])
             ends.append((prefix, total))
         return sorted(ends, key=lambda one: (-one[1], one[0]))[:n]
+
+    def gain(self, labels: Labels) -> float:
+        """Return what scorer and bonus give a whole sequence."""
+        total = sum(self._gain(labels[:i], k) for i, k in enumerate(labels))
+        if self.scorer is not None:
+            total += self.weight * float(self._scores(labels)[BLANK])
+        return total
 
     def _gain(self, prefix: Labels, k: int) -> float:
         if self.scorer is None:

@@ -301,7 +301,7 @@ class LanguageModel(Task):
             texts: As in `fit`.
             adapt_rate: Learning rate with which a copy of the weights goes on learning from the
                 text behind each 32 tokens that were scored (`adapted_loss`: dynamic evaluation);
-                0: none. 0.0003 is a rate to begin with.
+                0: none. 0.0005 is a rate to begin with.
 
         Returns:
             nats_per_token, perplexity (its exponential), bits_per_character (the bits of all tokens

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from longshort._errors import DataError
 from longshort.data._audio import check_samples, read_audio, resample
-from longshort.tasks._alphabet import clean
+from longshort.layers._ctc import frames_needed
+from longshort.tasks._alphabet import Alphabet, clean
 
 Samples = NDArray[np.float32]
 
@@ -84,3 +85,42 @@ def check_pairs(audio: Any, texts: Any, name: str, other: str) -> tuple[list[Any
         )
     pairs = zip(found, said, strict=True)
     return found, [clean(text, name_of(one, i, name)) for i, (one, text) in enumerate(pairs)]
+
+
+def fitting_labels(
+    audio: Sequence[Any],
+    texts: Sequence[str],
+    steps: Sequence[int],
+    tokens: Alphabet,
+    step: float,
+    name: str,
+) -> list[tuple[int, ...]]:
+    """Return the labels of each text.
+
+    Args:
+        audio: Recordings, for their names.
+        texts: What is said in them.
+        steps: Those that each has room for.
+        tokens: The labels.
+        step: Seconds of one.
+        name: Of the list, for errors.
+
+    Raises:
+        DataError: A text has a label that is not there, or its recording too few steps for it.
+    """
+    found = []
+    for i, (text, room) in enumerate(zip(texts, steps, strict=True)):
+        called = name_of(audio[i], i, name)
+        try:
+            labels = tokens.encode(text)
+        except DataError as error:
+            raise DataError(f"{called}: its text {text!r} {error}") from None
+        needed = frames_needed(labels)
+        if needed > room:
+            raise DataError(
+                f"{called}: its text {text!r} needs {needed} steps, one a label and one between "
+                f"equal ones, but the recording has {room} of {1000 * step:g} ms; make reduction "
+                "or hop smaller, or leave it out."
+            )
+        found.append(labels)
+    return found

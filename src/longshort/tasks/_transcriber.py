@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,22 @@ from longshort.data._audio import as_loud, check_rate
 from longshort.data._mel import LogMel
 from longshort.data._sequences import Standardizer
 from longshort.data._spec_augment import augmented
-from longshort.layers._ctc import frames_needed
 from longshort.tasks._alphabet import Alphabet
 from longshort.tasks._base import Task, check_whole
-from longshort.tasks._ctc_decoding import BLANK, PrefixBeam, best_path
+from longshort.tasks._ctc_decoding import BLANK, PrefixBeam
 from longshort.tasks._error_rates import error_rates
 from longshort.tasks._ngram import NGram
-from longshort.tasks._recordings import check_list, check_pairs, name_of, recordings
+from longshort.tasks._recordings import check_list, check_pairs, fitting_labels, recordings
 from longshort.tasks._training import Progress, random_part
-from longshort.tasks._transcriber_net import TranscriberShape, build_transcriber
+from longshort.tasks._transcriber_members import (
+    build_members,
+    most_probable,
+    n_best,
+    train_members,
+)
+from longshort.tasks._transcriber_net import TranscriberShape
 from longshort.tasks._transcriber_params import check_params, check_search
-from longshort.tasks._transcriber_training import Utterances, label_log_probs, train_transcriber
+from longshort.tasks._transcriber_training import Utterances, label_log_probs
 from longshort.tasks._transcript_stream import TranscriptStream
 
 Array = NDArray[np.floating]
@@ -64,6 +70,8 @@ class Transcriber(Task):
             as if by another speaker, stripes of time and frequency hidden (SpecAugment).
         ngram: Order of a model of labels, counted on the training texts, that the beam search
             may use (`ngram_weight`); 0: none.
+        num_members: Networks that are trained one after the other, from different weights. Of what
+            each of them says the text is taken that all find most probable (`most_probable`).
         learning_rate: Of Adam; it falls to 0 along a cosine over `epochs`.
         epochs: Most passes over the training part.
         batch_size: Recordings a step; None: 16, or so many that a pass has eight steps.
@@ -75,8 +83,8 @@ class Transcriber(Task):
     Attributes:
         sample_rate_: Samples a second that it works at.
         alphabet_: The K labels in order, characters or words.
-        history_: Of each epoch the share of wrong labels in the validation part, plus a
-            thousandth of the loss; or the training loss where nothing was held out.
+        history_: Of each epoch of the first member the share of wrong labels in the validation
+            part, plus a thousandth of the loss; or the training loss where nothing was held out.
         num_held_out_: Recordings of the validation part.
         model_: Keras model: (B, T, D) features and (B, T) mask to (B, T', K + 1) logits.
 
@@ -115,6 +123,7 @@ class Transcriber(Task):
         dropout: float = 0.3,
         augment: bool = True,
         ngram: int = 0,
+        num_members: int = 1,
         learning_rate: float = 0.003,
         epochs: int = 60,
         batch_size: int | None = None,
@@ -138,6 +147,7 @@ class Transcriber(Task):
         self.dropout = dropout
         self.augment = augment
         self.ngram = ngram
+        self.num_members = num_members
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.batch_size = batch_size
@@ -165,7 +175,8 @@ class Transcriber(Task):
             texts: n transcripts; an empty one is a recording in which nothing is said.
             sample_rate: Samples a second of the arrays; None: the constructor's.
             validation_data: Recordings and texts to stop on, instead of a part of the above.
-            progress: Called after each epoch with its number (from 1), `epochs`, and the score.
+            progress: Called after each epoch with its number (from 1, through all members), their
+                number, and the score.
 
         Returns:
             The task itself.
@@ -207,8 +218,10 @@ class Transcriber(Task):
         training = Utterances(scaler.transform(sounds), labels)
         held = Utterances(scaler.transform(held_sounds) if held_labels else [], held_labels)
         shape = self._shape(len(tokens))
-        weights, history = train_transcriber(
-            build_transcriber(shape, self.seed),
+        weights, history, num_members = train_members(
+            shape,
+            self.seed,
+            self.num_members,
             training,
             held,
             self.reduction,
@@ -217,11 +230,10 @@ class Transcriber(Task):
             epochs=self.epochs,
             batch_size=self.batch_size or min(16, max(1, len(sounds) // 8)),
             patience=self.patience,
-            rng=np.random.default_rng([self.seed, 1]),
             progress=progress,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
-        model = build_transcriber(shape, self.seed)
+        model = build_members(shape, self.seed, num_members)
         model.set_weights(weights)
         self.sample_rate_, self.alphabet_ = wanted, tokens.tokens
         self.history_, self.num_held_out_ = history, len(held)
@@ -261,9 +273,9 @@ class Transcriber(Task):
         weight = self._search_weight("transcribe", beam_size, ngram_weight, bonus)
         log_probs = self._log_probs(audio, sample_rate)
         if weight is None:
-            return [self._tokens.decode(best_path(p)) for p in log_probs]
-        found = [self._search(p, beam_size, weight, bonus).best()[0] for p in log_probs]
-        return [self._tokens.decode(labels) for labels, _ in found]
+            return [self._tokens.decode(most_probable(each)) for each in log_probs]
+        search = partial(self._beam, beam_size, weight, bonus)
+        return [self._tokens.decode(n_best(each, search)[0][0]) for each in log_probs]
 
     def n_best(
         self,
@@ -287,12 +299,10 @@ class Transcriber(Task):
                 f"got {n!r}."
             )
         log_probs = self._log_probs(audio, sample_rate)
+        search = partial(self._beam, beam_size, weight, bonus)
         return [
-            [
-                (self._tokens.decode(labels), score)
-                for labels, score in self._search(p, beam_size, weight, bonus).best(n)
-            ]
-            for p in log_probs
+            [(self._tokens.decode(labels), score) for labels, score in n_best(each, search)[:n]]
+            for each in log_probs
         ]
 
     def evaluate(
@@ -338,13 +348,19 @@ class Transcriber(Task):
 
         Raises:
             NotFittedError: Before `fit`.
-            DataError: The model is bidirectional, or normalises by the whole recording.
+            DataError: The model is bidirectional, normalises by the whole recording, or has several
+                members.
         """
         weight = self._search_weight("stream", beam_size, ngram_weight, bonus)
         if self.bidirectional or self.normalize != "global":
             needed = "bidirectional=False" if self.bidirectional else "normalize='global'"
             raise DataError(
                 f"Transcriber.stream: this model needs the whole recording; fit one with {needed}."
+            )
+        if len(self.model_.outputs) > 1:
+            raise DataError(
+                "Transcriber.stream: this model has several networks, which are heard to the end "
+                "before they agree; fit one with num_members=1."
             )
         beam = None if weight is None else self._beam(beam_size, weight, bonus)
         mel = self._mel(self.sample_rate_)
@@ -373,30 +389,14 @@ class Transcriber(Task):
         name: str,
     ) -> list[tuple[int, ...]]:
         """Return the labels of each text, or refuse one that its recording has no room for."""
-        steps = self._shape(len(tokens)).steps
-        found = []
-        for i, (text, x) in enumerate(zip(texts, sounds, strict=True)):
-            called = name_of(audio[i], i, name)
-            try:
-                labels = tokens.encode(text)
-            except DataError as error:
-                raise DataError(f"{called}: its text {text!r} {error}") from None
-            needed = frames_needed(labels)
-            if needed > steps(len(x)):
-                raise DataError(
-                    f"{called}: its text {text!r} needs {needed} steps, one a label and one "
-                    f"between equal ones, but the recording has {steps(len(x))} of "
-                    f"{1000 * self.hop * self.reduction:g} ms; make reduction or hop smaller, or "
-                    "leave it out."
-                )
-            found.append(labels)
-        return found
+        steps = [self._shape(len(tokens)).steps(len(x)) for x in sounds]
+        return fitting_labels(audio, texts, steps, tokens, self.hop * self.reduction, name)
 
     def _warn_of_blanks(self, part: Utterances) -> None:
         sounds = [x for x, labels in zip(part.features, part.labels, strict=True) if labels]
         if not sounds:
             return
-        paths = label_log_probs(self.model_, sounds, self.reduction)
+        paths = label_log_probs(self.model_, sounds, self.reduction)[0]
         silent = float(np.mean([(p.argmax(axis=1) == BLANK).all() for p in paths]))
         if silent > MANY_BLANKS:
             warnings.warn(
@@ -406,11 +406,13 @@ class Transcriber(Task):
                 stacklevel=3,
             )
 
-    def _log_probs(self, audio: Sequence[Any], sample_rate: int | None) -> list[Array]:
+    def _log_probs(self, audio: Sequence[Any], sample_rate: int | None) -> list[tuple[Array, ...]]:
+        """Return for each recording what each member says, log probabilities (T', K + 1)."""
         audio = check_list(audio)
         given = self.sample_rate_ if sample_rate is None else sample_rate
         sounds = self._features(audio, given, self._mel(self.sample_rate_), "audio")
-        return label_log_probs(self.model_, self._scaler.transform(sounds), self.reduction)
+        scaled = self._scaler.transform(sounds)
+        return list(zip(*label_log_probs(self.model_, scaled, self.reduction), strict=True))
 
     def _search_weight(
         self, action: str, beam_size: int, ngram_weight: float | None, bonus: float
@@ -421,11 +423,6 @@ class Transcriber(Task):
 
     def _beam(self, beam_size: int, weight: float, bonus: float) -> PrefixBeam:
         return PrefixBeam(beam_size, self._ngram, weight=weight, bonus=bonus)
-
-    def _search(self, log_probs: Array, beam_size: int, weight: float, bonus: float) -> PrefixBeam:
-        beam = self._beam(beam_size, weight, bonus)
-        beam.push(log_probs)
-        return beam
 
     # -- hyper-parameters and state ---------------------------------------------------------
 
@@ -453,13 +450,15 @@ class Transcriber(Task):
             "ngram": None if self._ngram is None else self._ngram.to_state(),
             "history": self.history_,
             "num_held_out": self.num_held_out_,
+            "num_members": len(self.model_.outputs),
         }
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
         self._check_params()
         ways = 2 if self.bidirectional else 1
         rows = self.channels + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        return 2 * ways * 4 * self.units * rows  # 2 bytes, a weight of half precision
+        weights = _read_num_members(state) * ways * 4 * self.units * rows
+        return 2 * weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         tokens = Alphabet(state["alphabet"], self.unit)
@@ -476,4 +475,12 @@ class Transcriber(Task):
         self.history_ = [float(loss) for loss in state["history"]]
         self.num_held_out_ = int(state["num_held_out"])
         self._mel(rate)
-        self.model_ = build_transcriber(self._shape(len(tokens)), self.seed)
+        num_members = _read_num_members(state)
+        self.model_ = build_members(self._shape(len(tokens)), self.seed, num_members)
+
+
+def _read_num_members(state: dict[str, Any]) -> int:
+    number = state["num_members"]
+    if type(number) is not int or number < 1:
+        raise ValueError(f"num_members is {number!r}")
+    return number

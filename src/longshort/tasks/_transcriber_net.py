@@ -55,7 +55,7 @@ class TranscriberShape:
         return -(-frames // self.reduction)
 
 
-def build_transcriber(shape: TranscriberShape, seed: int) -> Any:
+def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = None) -> Any:
     """Return a model from features (B, T, D) and their mask (B, T) to logits (B, T', K + 1).
 
     Convolutions are causal: a step sees no frame behind its first one, so a recording in parts has
@@ -93,7 +93,7 @@ def build_transcriber(shape: TranscriberShape, seed: int) -> Any:
     x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
     kernel = keras.initializers.GlorotUniform(next(seeds))
     logits = keras.layers.Dense(shape.labels + 1, kernel_initializer=kernel, name="logits")(x)
-    return keras.Model((features, mask), logits)
+    return keras.Model((features, mask), logits, name=name)
 
 
 class StreamingNet:

@@ -45,6 +45,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_share("dropout", params["dropout"]),
         *check_bool("augment", params["augment"]),
         *check_whole("ngram", params["ngram"], 0, 20),
+        *check_whole("num_members", params["num_members"], 1, MAX_LAYERS),
         *check_rate("learning_rate", params["learning_rate"]),
         *check_whole("epochs", params["epochs"], 1, 10**9),
         *check_share("validation_split", params["validation_split"]),

@@ -16,6 +16,7 @@ from longshort.layers._ctc import frames_needed
 from longshort.tasks._ctc_decoding import BLANK, best_path, ctc_losses
 from longshort.tasks._epochs import run_epochs
 from longshort.tasks._error_rates import edit_distance
+from longshort.tasks._member_training import begin_anew
 from longshort.tasks._scores import log_softmax
 from longshort.tasks._training import Progress
 
@@ -54,6 +55,8 @@ def train_transcriber(
     patience: int,
     rng: np.random.Generator,
     progress: Progress | None,
+    check: Callable[[], object],
+    again: bool,
 ) -> tuple[list[np.ndarray], list[float]]:
     """Train by the CTC loss, stop by the share of wrong labels in the held-out part.
 
@@ -72,6 +75,8 @@ def train_transcriber(
         patience: Epochs without a better score before the end.
         rng: Shuffles and augments.
         progress: Called with epoch, epochs and the score.
+        check: Called after each step.
+        again: Whether the model was trained before and is to be trained anew.
 
     Returns:
         The weights of the best epoch (of the last if nothing is held out) and the score of each
@@ -83,13 +88,12 @@ def train_transcriber(
     last.bias.assign(prior_logits(training, reduction, last.units - 1))
     batch_size = min(batch_size, len(training))
     batches = -(-len(training) // batch_size)
-    model.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches),
-            global_clipnorm=5.0,
-        ),
-        loss=CTCLoss(),
-    )
+    if again:
+        begin_anew(model)
+    else:
+        schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches)
+        optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
+        model.compile(optimizer, loss=CTCLoss())
     width = max(map(len, training.labels))
 
     longest = max(map(len, training.features))
@@ -106,10 +110,12 @@ def train_transcriber(
             # Rows of padding say nothing in one step and do not count.
             extra = batch.size - len(labels)
             targets = CTCLoss.pack(labels + [()] * extra, counts + [1] * extra, width)
-            yield float(model.train_on_batch(_pad(features, batch), targets, batch.weights))
+            loss = float(model.train_on_batch(_pad(features, batch), targets, batch.weights))
+            check()
+            yield loss
 
     def validate() -> float:
-        log_probs = label_log_probs(model, held.features, reduction)
+        (log_probs,) = label_log_probs(model, held.features, reduction)
         loss = float(ctc_losses(log_probs, held.labels).mean())
         return label_errors(log_probs, held.labels) + 1e-3 * loss
 
@@ -142,14 +148,19 @@ def prior_logits(training: Utterances, reduction: int, num_labels: int) -> Array
     return logits
 
 
-def label_log_probs(model: Any, features: Sequence[Array], reduction: int) -> list[Array]:
-    """Return for each recording its log probabilities (T', K + 1), whoever else is in the list."""
-    found: list[Array] = [np.zeros((0, 0))] * len(features)
+def label_log_probs(model: Any, features: Sequence[Array], reduction: int) -> list[list[Array]]:
+    """Return log probabilities (T', K + 1) of each member and, for each, of each recording.
+
+    They are the same whoever else is in the list.
+    """
     lengths = [len(x) for x in features]
+    found: list[list[Array]] = [[np.zeros((0, 0))] * len(features) for _ in model.outputs]
     for batch in fixed_batches(lengths, max(lengths)):
-        logits = np.asarray(model.predict_on_batch(_pad(features, batch)))
-        for row, i in zip(logits, batch.rows, strict=False):
-            found[i] = log_softmax(row[: -(-lengths[i] // reduction)])
+        outputs = model.predict_on_batch(_pad(features, batch))
+        each = outputs if len(model.outputs) > 1 else [outputs]
+        for logits, results in zip(each, found, strict=True):
+            for row, i in zip(np.asarray(logits), batch.rows, strict=False):
+                results[i] = log_softmax(row[: -(-lengths[i] // reduction)])
     return found
 
 

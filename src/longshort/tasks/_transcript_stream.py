@@ -68,7 +68,7 @@ class TranscriptStream:
     @property
     def text(self) -> str:
         """The transcript so far."""
-        labels = self._labels if self._beam is None else self._beam.best()[0][0]
+        labels = self._labels if self._beam is None else self._beam.best(1)[0][0]
         return self._alphabet.decode(labels)
 
     @property
