@@ -162,7 +162,7 @@ YESNO: dict[str, Any] = {
     "dropout": 0.5,
     "validation_split": 0,
 }
-DIGITS: dict[str, Any] = {"validation_split": 0}
+DIGITS: dict[str, Any] = {"validation_split": 0, "num_members": 3}
 # What is held out by chance has known speakers and says nothing about unseen ones. These differ by
 # up to 25 dB in level, and with 40 bands the low ones see the single harmonics of a voice.
 SPEAKERS: dict[str, Any] = {

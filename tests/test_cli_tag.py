@@ -78,7 +78,7 @@ def test_features(folder: Path) -> None:
     assert content["tags"] == task.predict(found.sentences)
     scores = json.loads(run("evaluate", model, names, *columns, "--json").stdout)
     assert scores["f1"] == task.evaluate(found.sentences, found.tags or [])["f1"]
-    assert "a word and 1 feature" in refused("predict", model, names)
+    assert "read with --features" in refused("predict", model, names)
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
         *train, folder / "words.conllu", "--model", tmp_path / "m", "--tag-col", 1
     )
     assert "column 2 has the words or the tags" in refused(
-        *train, names, "--model", tmp_path / "m", "--features", "1,2"
+        *train, names, "--model", tmp_path / "m", "--features", "1, 2"
     )
     assert "scheme must be" in refused(*train, names, "--model", tmp_path / "m", "--scheme", "X")
     assert "overwrite the input" in refused(*train, names, "--model", names)

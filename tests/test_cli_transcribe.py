@@ -82,6 +82,7 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "gone.wav").write_text("no sound")
     rows.to_csv(tmp_path / "rows.csv", index=False)
     assert "gone.wav: cannot be read as sound" in refused(*train)
+    assert "there is one network" in refused(*train, "--streaming", "--num-members", 3)
     assert f"rows.csv, line 3: {tmp_path / 'gone.wav'}: cannot" in refused(*train)
     assert "rows.csv, line 3: " in refused("predict", model, tmp_path / "rows.csv")
     (tmp_path / "gone.wav").write_bytes((clips / "02.wav").read_bytes())

@@ -48,6 +48,10 @@ def test_features() -> None:
     for column in ("TAG", 0):
         with pytest.raises(DataError, match="line 2: column . has the words or the tags"):
             read_conll(io.StringIO(text), feature_cols=[column])
+    with pytest.raises(DataError, match=r"feature_cols: expected a list, got '12'; write \['12'\]"):
+        read_conll(io.StringIO(text), feature_cols="12")
+    with pytest.raises(DataError, match="features: expected a list, got 'xpos'"):
+        read_conllu(io.StringIO(CONLLU), "upos", "xpos")
     with pytest.raises(DataError, match="line 1: a column that is read is empty"):
         read_conll(io.StringIO("a\t\tO\n"), feature_cols=[1])
 

@@ -89,5 +89,5 @@ def test_a_great_penalty_leaves_the_seasonal_map():
     batch = x, y, np.ones(60)
     free, held = NLinear(1e-9, season_length=4), NLinear(1e9, season_length=4)
     near = np.abs(held.fit([batch]).coef_[:-1]).max()
-    assert near > 0.01  # without a season it would be 0
+    assert near > 0.01  # with season_length=0 it would be 0
     np.testing.assert_allclose(free.fit([batch]).coef_, NLinear(1e-9).fit([batch]).coef_, atol=1e-5)

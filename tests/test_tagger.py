@@ -122,6 +122,22 @@ def test_features_of_words(tmp_path: Any) -> None:
         task.evaluate([["w"]], [["a"]])
 
 
+def test_state_of_features(fitted: Tagger) -> None:
+    """Older files have none; how much a file asks for is known before anything is built."""
+    state = fitted._get_state()
+    least = fitted._least_bytes(state)
+    older = {key: state[key] for key in state if key not in ("features", "num_members")}
+    assert fitted._least_bytes(older) == least
+    again = Tagger(**QUICK)
+    again._set_state(older)
+    assert again.num_features_ == 0 and len(again._reader.nets) == 1
+    many = {**state, "features": [{"tokens": ["a"] * 1000}] * 100}
+    assert fitted._least_bytes(many) > least + 2 * 20 * 100_000
+    for number in (0, 10**6, "2"):
+        with pytest.raises(ValueError, match="num_members"):
+            fitted._least_bytes({**state, "num_members": number})
+
+
 def test_empty_sentences_and_unknown_words(fitted: Tagger) -> None:
     assert fitted.predict([[], ["Ann"], []])[::2] == [[], []]
     assert fitted.predict([[]]) == [[]]
@@ -233,6 +249,7 @@ def test_held_out() -> None:
         ([["a", ("b", "X")]], [["X", "Y"]], r"\[0\]\[1\]: expected a word without features"),
         ([[("a", "X")], ["b"]], [["X"], ["Y"]], r"\[1\]\[0\]: expected a tuple of .* 1 feature,"),
         ([[("a", 1)]], [["X"]], r"expected a word \(a str\), or a tuple .*got \('a', 1\)"),
+        ([[("a", "<s>"), ("b", "<s>")]], [["X", "Y"]], r"feature 1 of the words has no value but"),
         ([[()]], [["X"]], r"expected a word \(a str\), or a tuple .*got \(\)"),
     ],
 )

@@ -13,6 +13,7 @@ from longshort.tasks._alphabet import Alphabet
 from longshort.tasks._ctc_decoding import PrefixBeam, best_path, ctc_losses
 from longshort.tasks._member_training import member_seed
 from longshort.tasks._ngram import NGram
+from longshort.tasks._scores import log_softmax
 from longshort.tasks._transcriber_training import Utterances, label_log_probs
 
 RATE = 8_000
@@ -124,6 +125,11 @@ def test_members_are_trained_as_if_alone(three, tmp_path, monkeypatch):
     for p, q in zip(one, together[1], strict=True):
         np.testing.assert_allclose(p, q, atol=1e-3)
     assert not np.allclose(together[0][0], together[1][0], atol=0.1)
+    state = three._get_state()
+    assert three._least_bytes(state) == 3 * three._least_bytes({**state, "num_members": 1})
+    for number in (0, 10**6, 1.5):
+        with pytest.raises(ValueError, match="num_members"):
+            three._least_bytes({**state, "num_members": number})
     three.save(tmp_path / "three")
     again = load(tmp_path / "three")
     assert again.predict(NEW) == three.predict(NEW)
@@ -134,13 +140,19 @@ def test_members_are_trained_as_if_alone(three, tmp_path, monkeypatch):
         three.stream()
 
 
-def test_members_take_the_text_that_all_find_most_probable(three):
+def test_members_take_the_text_that_all_find_most_probable(three, monkeypatch):
     """By its definition: all texts that a member's path or beam ends with, and all their scores."""
     search = {"beam_size": 4, "ngram_weight": 0.3, "bonus": 0.2}
-    found = three.n_best(NEW[:4], 3, **search)
-    for each, text, best in zip(
-        three._log_probs(NEW[:4], RATE), three.predict(NEW[:4]), found, strict=True
-    ):
+    rng = np.random.default_rng(0)
+    log_probs = [  # so unsure that they disagree
+        tuple(log_softmax(p / 3 + rng.normal(0, 0.8, p.shape)) for p in each)
+        for each in three._log_probs(NEW, RATE)
+    ]
+    monkeypatch.setattr(three, "_log_probs", lambda *_: log_probs)
+    found, texts = three.n_best(NEW, 3, **search), three.predict(NEW)
+    assert [best[0][0] for best in found] == three.predict(NEW, **search)
+    assert any(len({best_path(p) for p in each}) > 1 for each in log_probs)
+    for each, text, best in zip(log_probs, texts, found, strict=True):
         said = {best_path(p) for p in each}
         mean = {labels: -np.mean([ctc_losses([p], [labels])[0] for p in each]) for labels in said}
         assert three._tokens.decode(max(mean, key=mean.get)) == text

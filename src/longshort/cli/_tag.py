@@ -118,7 +118,7 @@ def read_tagged(data: str, options: TagOptions | WordOptions) -> TaggedSet:
     from longshort.data import read_conll, read_conllu
 
     tagged = isinstance(options, TagOptions)
-    features = options.features.split(",") if options.features else []
+    features = [part.strip() for part in options.features.split(",")] if options.features else []
     columns = [options.token_col, options.tag_col if isinstance(options, TagOptions) else None]
     if is_conllu(data, options):
         if any(column is not None for column in columns):
@@ -140,10 +140,11 @@ def predict(task: Any, data: str, options: WordOptions, output: Path | None, as_
     """Write DATA with tags: CoNLL-U with the field filled in, else a word and its tag a line."""
     from longshort.data._conll import fill_conllu
     from longshort.tasks._files import write_file
+    from longshort.tasks._tagger_input import words_of
 
     found = read_tagged(data, options).sentences
     tags = task.predict(found)
-    sentences = words_alone(found)
+    sentences = words_of(found)
     if is_conllu(data, options):
         lines = list(fill_conllu(data, options.field or "upos", tags))
     else:
@@ -167,16 +168,12 @@ def predict(task: Any, data: str, options: WordOptions, output: Path | None, as_
 def evaluate(task: Any, data: str, options: TagOptions) -> dict[str, Any]:
     """Return the scores, and under "errors" the most frequent ones."""
     from longshort.tasks._span_scores import frequent_errors
+    from longshort.tasks._tagger_input import words_of
 
     found = read_tagged(data, options)
     predicted = task.predict(found.sentences)
-    scores = task._score(words_alone(found.sentences), found.tags, predicted)
+    scores = task._score(words_of(found.sentences), found.tags, predicted)
     return {**scores, "errors": frequent_errors(found.tags or [], predicted)}
-
-
-def words_alone(sentences: list[list[Any]]) -> list[list[str]]:
-    """Return the words without any features."""
-    return [[word if isinstance(word, str) else word[0] for word in row] for row in sentences]
 
 
 def show(content: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, NumMembers, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, SearchOptions, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +71,10 @@ def train_transcribe(
     ngram: Annotated[
         int | None, typer.Option(help="Order of a model of labels for the search.", min=0)
     ] = None,
-    num_members: NumMembers = None,
+    num_members: Annotated[
+        int | None,
+        typer.Option(help="Networks, trained one after the other, that agree on a text.", min=1),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of Adam at its highest.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
     epochs: Epochs = None,
@@ -84,6 +87,8 @@ def train_transcribe(
 
     Example: `longshort train transcribe clips.tsv --model speech.longshort`
     """
+    if streaming and num_members is not None and num_members > 1:
+        raise DataError("--num-members: with --streaming there is one network; leave it out.")
     common.check_targets({"--model": model}, inputs=[data, *([validation] if validation else [])])
     from longshort.tasks import Transcriber
 

@@ -63,7 +63,7 @@ def read_conllu(
         ([['Hi']], [['INTJ']])
     """
     place = None if field is None else _field(field)
-    beside = [_field(name) for name in features]
+    beside = [_field(name) for name in _listed(features, "features")]
     if place in beside:
         raise DataError(f"CoNLL-U: {field} is the tag, so it cannot be a feature of the word.")
     sentences: list[list[Any]] = [[]]
@@ -122,7 +122,9 @@ def read_conll(
     names: list[str] | None = None
     separator: str | None = None
     columns, token, tag, first = 0, 0, 0, 1
+    wanted = _listed(feature_cols, "feature_cols")
     beside: list[int] = []
+    read: list[int] = []
     with _opened(source) as (lines, name):
         for number, line in lines:
             where = f"{name}, line {number}"
@@ -154,18 +156,18 @@ def read_conll(
                             f"{where}: words and tags are to come from one column, {token}, of "
                             f"{columns}; name another one for the tags."
                         )
-                beside = [_column(each, columns, names, where) for each in feature_cols]
+                beside = [_column(each, columns, names, where) for each in wanted]
                 if taken := {token, *([] if tag_col is None else [tag])}.intersection(beside):
                     raise DataError(
                         f"{where}: column {taken.pop()} has the words or the tags, so it cannot be "
                         "a feature of the word; name another one."
                     )
+                read = [token, *beside, *([] if tag_col is None else [tag])]
             if len(parts) != columns:
                 raise DataError(
                     f"{where}: expected {columns} columns, as in line {first}, got {len(parts)}; "
                     "give every word as many, and part sentences by an empty line."
                 )
-            read = [token, *beside, *([] if tag_col is None else [tag])]
             if not all(parts[place] for place in read):
                 raise DataError(f"{where}: a column that is read is empty; fill it in.")
             sentences[-1].append(_token(parts, token, beside))
@@ -246,6 +248,12 @@ def _column(wanted: int | str, columns: int, names: list[str] | None, where: str
             f"{-columns}, got {number}."
         )
     return number % columns
+
+
+def _listed(columns: Sequence[Any], name: str) -> list[Any]:
+    if isinstance(columns, str):
+        raise DataError(f"{name}: expected a list, got {columns!r}; write [{columns!r}].")
+    return list(columns)
 
 
 def _token(parts: list[str], place: int, beside: list[int]) -> str | tuple[str, ...]:

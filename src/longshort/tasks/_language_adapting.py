@@ -9,7 +9,7 @@ import numpy as np
 
 from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._token_loss import as_it_is
-from longshort.tasks._training import copy_weights
+from longshort.tasks._training import copy_weights, interruptible
 
 LENGTH = 32  # tokens that are scored before each step of learning
 
@@ -17,9 +17,10 @@ LENGTH = 32  # tokens that are scored before each step of learning
 def adapted_loss(net: LanguageNet, sequences: Iterable[np.ndarray], learning_rate: float) -> float:
     """Return the summed loss of all tokens but the first of each sequence, in nats.
 
-    A part of 32 tokens is scored, then a step of Adam is taken on its loss, and the state carried
-    on to the next part: so each token is predicted by those before it alone, but names and habits
-    of the text are learnt while it is read. The net itself stays as it is.
+    A part of 32 tokens (at the end of a sequence what is left) is scored, then a step of Adam is
+    taken on its loss, and the state carried on to the next part: so each token is predicted by
+    those before it alone, but names and habits of the text are learnt while it is read. The net
+    itself stays as it is.
 
     Args:
         net: Where the weights begin.
@@ -41,12 +42,14 @@ def adapted_loss(net: LanguageNet, sequences: Iterable[np.ndarray], learning_rat
     optimizer = keras.optimizers.Adam(learning_rate, beta_2=0.99, global_clipnorm=1.0)
     model.compile(optimizer=optimizer, loss=as_it_is)
     total = 0.0
-    for ids in sequences:
-        own.stack.reset_state(1)
-        for start in range(0, len(ids) - 1, LENGTH):
-            part = ids[start : start + LENGTH + 1]
-            count = len(part) - 1
-            inputs, targets = np.zeros((2, 1, LENGTH), np.int32)  # 0 is padding and costs nothing
-            inputs[0, :count], targets[0, :count] = part[:-1], part[1:]
-            total += float(model.train_on_batch([inputs, targets], targets)) * count
+    with interruptible() as interrupt:
+        for ids in sequences:
+            own.stack.reset_state(1)
+            for start in range(0, len(ids) - 1, LENGTH):
+                part = ids[start : start + LENGTH + 1]
+                count = len(part) - 1
+                inputs, targets = np.zeros((2, 1, LENGTH), np.int32)  # padding, 0, costs nothing
+                inputs[0, :count], targets[0, :count] = part[:-1], part[1:]
+                total += float(model.train_on_batch([inputs, targets], targets)) * count
+                interrupt.check()
     return total

@@ -300,8 +300,8 @@ class LanguageModel(Task):
         Args:
             texts: As in `fit`.
             adapt_rate: Learning rate with which a copy of the weights goes on learning from the
-                text behind each 32 tokens that were scored (`adapted_loss`: dynamic evaluation);
-                0: none. 0.0005 is a rate to begin with.
+                texts, in their order, behind each 32 tokens that were scored and at the end of
+                each (`adapted_loss`: dynamic evaluation); 0: none. 0.0005 is one to begin with.
 
         Returns:
             nats_per_token, perplexity (its exponential), bits_per_character (the bits of all tokens

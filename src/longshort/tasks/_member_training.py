@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from longshort.tasks._base import MAX_LAYERS
 from longshort.tasks._training import Interrupt, Progress, interruptible
 
 Weights = list[np.ndarray]
@@ -24,6 +25,18 @@ def member_seed(seed: int, number: int) -> int:
     if number == 0:
         return seed
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def read_num_members(state: dict[str, Any]) -> int:
+    """Return how many members a file holds, one where it does not say; ValueError if broken.
+
+    >>> read_num_members({}), read_num_members({"num_members": 3})
+    (1, 3)
+    """
+    number = state.get("num_members", 1)
+    if type(number) is not int or not 1 <= number <= MAX_LAYERS:
+        raise ValueError(f"num_members is {number!r}")
+    return number
 
 
 def begin_anew(model: Any) -> None:

@@ -90,9 +90,9 @@ def check_pairs(audio: Any, texts: Any, name: str, other: str) -> tuple[list[Any
 def fitting_labels(
     audio: Sequence[Any],
     texts: Sequence[str],
-    steps: Sequence[int],
+    rooms: Sequence[int],
     tokens: Alphabet,
-    step: float,
+    seconds: float,
     name: str,
 ) -> list[tuple[int, ...]]:
     """Return the labels of each text.
@@ -100,16 +100,16 @@ def fitting_labels(
     Args:
         audio: Recordings, for their names.
         texts: What is said in them.
-        steps: Those that each has room for.
+        rooms: Steps that each has.
         tokens: The labels.
-        step: Seconds of one.
+        seconds: Of a step.
         name: Of the list, for errors.
 
     Raises:
         DataError: A text has a label that is not there, or its recording too few steps for it.
     """
     found = []
-    for i, (text, room) in enumerate(zip(texts, steps, strict=True)):
+    for i, (text, room) in enumerate(zip(texts, rooms, strict=True)):
         called = name_of(audio[i], i, name)
         try:
             labels = tokens.encode(text)
@@ -119,8 +119,8 @@ def fitting_labels(
         if needed > room:
             raise DataError(
                 f"{called}: its text {text!r} needs {needed} steps, one a label and one between "
-                f"equal ones, but the recording has {room} of {1000 * step:g} ms; make reduction "
-                "or hop smaller, or leave it out."
+                f"equal ones, but the recording has {room} of {1000 * seconds:g} ms; make "
+                "reduction or hop smaller, or leave it out."
             )
         found.append(labels)
     return found

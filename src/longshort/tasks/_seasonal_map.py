@@ -12,7 +12,7 @@ Array = NDArray[np.float64]
 
 SMOOTHING = (0.3, 1.0)  # of each level; 1 leaves the last value
 WINDOWS = 30  # that the penalty counts as
-LAST = 0.5  # what the penalty pulls the weight of the last season towards, less 1 / 2n
+LAST = 0.5  # share of the last season where the penalty pulls; the rest is the mean of all
 
 
 def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
@@ -28,8 +28,8 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     with 2n + 3 weights for a season ahead where a map for each step has m L. That phases share
     weights is from SparseTSF (Lin et al. 2024); means and levels have weights of their own here. A
     ridge penalty that counts as 30 windows pulls towards seasonal exponential smoothing:
-    `f = mean(l) + (s[p] + z[n-1, p] - a[n-1]) / 2`. Windows of less than two seasons have levels
-    only.
+    `f = mean(l) + (s[p] + z[n-1, p] - a[n-1]) / 2`. Windows of less than two seasons, and those
+    where m is 1, have levels only.
 
     Args:
         gram: (L, L) `z' z` of windows whose last column is the constant 1 in place of the last

@@ -71,12 +71,12 @@ class TagReader:
 
     def _program(self, what: str, k: int) -> keras.Model:
         # Words, features and mask.
-        same = [
+        shared = [
             keras.Input(each.shape[1:], dtype=each.dtype) for each in self.nets[0].reader.inputs[:3]
         ]
-        mask, inputs, emissions = same[-1], list(same), []
+        mask, inputs, emissions = shared[-1], list(shared), []
         for net in self.nets:
-            given = list(same)
+            given = list(shared)
             if net.speller is not None:
                 given.append(keras.Input((None, net.speller.output_shape[-1])))
                 inputs.append(given[-1])

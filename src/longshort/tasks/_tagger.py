@@ -12,7 +12,7 @@ from longshort._errors import DataError
 from longshort.data._tag_schemes import SCHEMES, find_scheme
 from longshort.data._vocabulary import Vocabulary
 from longshort.tasks._base import Task, check_whole
-from longshort.tasks._member_training import member_seed
+from longshort.tasks._member_training import member_seed, read_num_members
 from longshort.tasks._span_scores import span_scores
 from longshort.tasks._tag_code import TagCode
 from longshort.tasks._tag_reading import TagReader
@@ -166,7 +166,8 @@ class Tagger(Task):
 
         Args:
             sentences: n lists of words, or of tuples of a word and its features: texts, as many
-                for each word, which later sentences must have as well.
+                for each word, which later sentences must have as well. A value that is not seen
+                here says nothing later, nor do "<pad>", "<unk>", "<s>" and "</s>".
             tags: n lists of as many tags.
             validation_data: Sentences and tags to stop on, instead of a part of the above.
             progress: Called after each epoch with its number (from 1, through all members), their
@@ -249,7 +250,7 @@ class Tagger(Task):
         """Return the k most probable sequences of tags of each sentence.
 
         Args:
-            sentences: n lists of words.
+            sentences: As in `fit`.
             k: How many; fewer where there are no more.
 
         Returns:
@@ -280,7 +281,7 @@ class Tagger(Task):
         A tag that did not occur in training counts as wrong, with a warning.
 
         Args:
-            sentences: n lists of words.
+            sentences: As in `fit`.
             tags: n lists of as many tags.
 
         Returns:
@@ -414,7 +415,8 @@ class Tagger(Task):
         check_params(self.get_params())
         self._set_tags(_read_code(state))
         words, chars = (len(state[name]["tokens"]) for name in ("words", "chars"))
-        num_weights = _read_num_members(state) * self._shape(words, chars, ()).num_weights
+        values = tuple(len(each["tokens"]) for each in state.get("features", []))
+        num_weights = read_num_members(state) * self._shape(words, chars, values).num_weights
         return 2 * num_weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -427,7 +429,7 @@ class Tagger(Task):
             raise ValueError("broken usual tags or history")
         self._set_tags(_read_code(state))
         words, chars = (Vocabulary.from_state(state[name]) for name in ("words", "chars"))
-        features = [Vocabulary.from_state(each) for each in state["features"]]
+        features = [Vocabulary.from_state(each) for each in state.get("features", [])]
         if {each.unit for each in (words, *features)} != {"token"} or chars.unit != "char":
             raise ValueError("broken vocabularies")
         self._word_code = WordCode(words, chars, features, self.lowercase)
@@ -435,7 +437,7 @@ class Tagger(Task):
         self._usual, self.num_held_out_ = usual, num_held_out
         self.history_ = [float(error) for error in state["history"]]
         self._reader = TagReader([])
-        self._set_nets(self._build(_read_num_members(state)))
+        self._set_nets(self._build(read_num_members(state)))
 
 
 def _read_code(state: dict[str, Any]) -> TagCode:
@@ -448,13 +450,6 @@ def _read_code(state: dict[str, Any]) -> TagCode:
     if scheme is not None and find_scheme([tags]) is None:
         raise ValueError("broken tags")
     return TagCode(scheme, tags)
-
-
-def _read_num_members(state: dict[str, Any]) -> int:
-    number = state["num_members"]
-    if type(number) is not int or number < 1:
-        raise ValueError(f"num_members is {number!r}")
-    return number
 
 
 def _refuse_empty(sentences: list[list[Token]], name: str) -> None:

@@ -92,8 +92,16 @@ class WordCode:
                 f"Tagger: min_count is {min_count}, but no word occurs as often; lower it."
             ) from None
         chars = Vocabulary.fit((token[0] for token in tokens), unit="char")
-        _, *columns = zip(*tokens, strict=True)
-        return cls(words, chars, [Vocabulary.of_tokens(values) for values in columns], lowercase)
+        features = []
+        for number, values in enumerate(list(zip(*tokens, strict=True))[1:], 1):
+            try:
+                features.append(Vocabulary.of_tokens(values))
+            except DataError:
+                raise DataError(
+                    f"Tagger: feature {number} of the words has no value but {values[0]!r}, which "
+                    "stands for nothing; leave it out."
+                ) from None
+        return cls(words, chars, features, lowercase)
 
     def encode(self, sentences: Sequence[Sequence[Token]]) -> Encoded:
         """Turn sentences into numbers; each different word is looked at once."""
@@ -215,14 +223,14 @@ def check_sentences(
             if not token or not all(isinstance(part, str) and part for part in token):
                 raise DataError(
                     f"{name}[{i}][{t}]: expected a word (a str), or a tuple of a word and its "
-                    f"features, got {word!r}."
+                    f"features (all str), got {word!r}."
                 )
             if num_features is None:
                 num_features = len(token) - 1
             if len(token) - 1 != num_features:
                 raise DataError(
-                    f"{name}[{i}][{t}]: expected {_described(num_features)}, as all words have, "
-                    f"got {word!r}."
+                    f"{name}[{i}][{t}]: expected {_described(num_features)}, as before, got "
+                    f"{word!r}; features of words are read with --features, or feature_cols."
                 )
             checked[-1].append(tuple(map(str, token)))
     if not checked:
@@ -230,9 +238,13 @@ def check_sentences(
     return checked
 
 
-def words_of(sentences: Sequence[Sequence[Token]]) -> list[list[str]]:
-    """Return the words without their features."""
-    return [[token[0] for token in sentence] for sentence in sentences]
+def words_of(sentences: Sequence[Sequence[str | Token]]) -> list[list[str]]:
+    """Return the words without any features.
+
+    >>> words_of([["a", "b"], [("c", "X")]])
+    [['a', 'b'], ['c']]
+    """
+    return [[word if isinstance(word, str) else word[0] for word in row] for row in sentences]
 
 
 def _described(num_features: int) -> str:

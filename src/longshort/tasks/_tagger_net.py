@@ -50,10 +50,10 @@ class TaggerShape:
     @property
     def num_weights(self) -> int:
         """About how many weights there are, at least."""
-        inputs = self.word_size + 2 * self.char_units
+        inputs = self.word_size + 2 * self.char_units + FEATURE_SIZE * len(self.num_values)
         stack = (inputs + self.units) + (self.num_layers - 1) * 3 * self.units
         spelling = 8 * self.char_units * (self.char_size + self.char_units)
-        tables = self.num_words * self.word_size
+        tables = self.num_words * self.word_size + FEATURE_SIZE * sum(self.num_values)
         if self.char_units:
             tables += self.num_chars * self.char_size
         return 8 * self.units * stack + spelling + tables + self.num_tags**2

@@ -17,8 +17,9 @@ from longshort.data._sequences import Standardizer
 from longshort.data._spec_augment import augmented
 from longshort.tasks._alphabet import Alphabet
 from longshort.tasks._base import Task, check_whole
-from longshort.tasks._ctc_decoding import BLANK, PrefixBeam
+from longshort.tasks._ctc_decoding import PrefixBeam
 from longshort.tasks._error_rates import error_rates
+from longshort.tasks._member_training import read_num_members
 from longshort.tasks._ngram import NGram
 from longshort.tasks._recordings import check_list, check_pairs, fitting_labels, recordings
 from longshort.tasks._training import Progress, random_part
@@ -86,7 +87,8 @@ class Transcriber(Task):
         history_: Of each epoch of the first member the share of wrong labels in the validation
             part, plus a thousandth of the loss; or the training loss where nothing was held out.
         num_held_out_: Recordings of the validation part.
-        model_: Keras model: (B, T, D) features and (B, T) mask to (B, T', K + 1) logits.
+        model_: Keras model: (B, T, D) features and (B, T) mask to (B, T', K + 1) logits, or a list
+            of those of each member.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -289,8 +291,9 @@ class Transcriber(Task):
     ) -> list[list[tuple[str, float]]]:
         """Return the n best texts of each recording with their log scores, best first.
 
-        The score is the log probability of the text by the network, plus what the n-gram model
-        and the bonus give; arguments as for `predict`. There may be fewer than n.
+        The score is the log probability of the text by the network (of several the mean), plus
+        what the n-gram model and the bonus give; arguments as for `predict`. There may be fewer
+        than n.
         """
         weight = self._search_weight("transcribe", beam_size, ngram_weight, bonus)
         if weight is None or check_whole("n", n, 1, beam_size):
@@ -396,8 +399,8 @@ class Transcriber(Task):
         sounds = [x for x, labels in zip(part.features, part.labels, strict=True) if labels]
         if not sounds:
             return
-        paths = label_log_probs(self.model_, sounds, self.reduction)[0]
-        silent = float(np.mean([(p.argmax(axis=1) == BLANK).all() for p in paths]))
+        paths = zip(*label_log_probs(self.model_, sounds, self.reduction), strict=True)
+        silent = float(np.mean([not most_probable(each) for each in paths]))
         if silent > MANY_BLANKS:
             warnings.warn(
                 f"Transcriber: the network says nothing for {silent:.0%} of the recordings with "
@@ -457,7 +460,7 @@ class Transcriber(Task):
         self._check_params()
         ways = 2 if self.bidirectional else 1
         rows = self.channels + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        weights = _read_num_members(state) * ways * 4 * self.units * rows
+        weights = read_num_members(state) * ways * 4 * self.units * rows
         return 2 * weights  # 2 bytes, a weight of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
@@ -475,12 +478,5 @@ class Transcriber(Task):
         self.history_ = [float(loss) for loss in state["history"]]
         self.num_held_out_ = int(state["num_held_out"])
         self._mel(rate)
-        num_members = _read_num_members(state)
+        num_members = read_num_members(state)
         self.model_ = build_members(self._shape(len(tokens)), self.seed, num_members)
-
-
-def _read_num_members(state: dict[str, Any]) -> int:
-    number = state["num_members"]
-    if type(number) is not int or number < 1:
-        raise ValueError(f"num_members is {number!r}")
-    return number
