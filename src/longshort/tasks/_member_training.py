@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from longshort.tasks._base import MAX_LAYERS
-from longshort.tasks._training import Interrupt, Progress, interruptible
+from longshort.tasks._training import Interrupt, Progress, copy_weights, interruptible
 
 Weights = list[np.ndarray]
 # Trains the member of this number (from 0); what it gets is called after each epoch and each step.
@@ -75,7 +75,7 @@ def train_each(
                     raise
                 warnings.warn(
                     f"Training was interrupted: {number} of {num_members} networks are kept.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
                 break
             weights.append(trained)
@@ -95,3 +95,49 @@ def _moved(progress: Progress | None, done: int, most: int, interrupt: Interrupt
         interrupt.check()
 
     return moved
+
+
+def train_alike(
+    build: Callable[[int], Any],
+    train: Callable[..., tuple[Weights, list[float]]],
+    seed: int,
+    num_members: int,
+    *,
+    epochs: int,
+    progress: Progress | None,
+    **options: Any,
+) -> tuple[Weights, list[float], int]:
+    """Train members that differ in their seeds alone with one compiled program, as `train_each`.
+
+    Args:
+        build: Returns the network of a seed.
+        train: Trains one: called with the network, and by name `epochs`, `rng`, `progress`, `check`
+            (to be called after each step), `again` (whether it was compiled before) and `options`.
+        seed: Of all.
+        num_members: Their number M.
+        epochs: Most passes of each.
+        progress: Called with the number of the epoch of M `epochs`.
+        options: More arguments of `train`.
+
+    Returns:
+        The weights of all members, one after the other; the losses of the first; how many members
+        there are.
+    """
+    model: Any = None
+
+    def train_one(
+        number: int, progress: Progress, check: Callable[[], object]
+    ) -> tuple[Weights, list[float]]:
+        nonlocal model
+        own = member_seed(seed, number)
+        net = build(own)
+        if model is None:
+            model = net
+        else:
+            model.set_weights(copy_weights(net))
+        rng, again = np.random.default_rng([own, 1]), number > 0
+        given = {"rng": rng, "progress": progress, "check": check, "again": again}
+        return train(model, epochs=epochs, **given, **options)
+
+    weights, first = train_each(train_one, num_members, epochs, progress)
+    return [one for each in weights for one in each], first, len(weights)

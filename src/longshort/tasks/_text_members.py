@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
 from longshort.tasks._classifier_training import train
-from longshort.tasks._member_training import member_seed, train_each
+from longshort.tasks._member_training import Weights, member_seed, train_alike
 from longshort.tasks._text_net import TextNetShape, build_text_net
-from longshort.tasks._training import Progress, copy_weights
 
 
 def build_members(shape: TextNetShape, seed: int, num_members: int) -> keras.Model:
@@ -34,14 +31,9 @@ def train_members(
     num_members: int,
     start: dict[str, Any],
     *data: Any,
-    epochs: int,
-    progress: Progress | None,
     **options: Any,
-) -> tuple[list[np.ndarray], list[float], int]:
-    """Train the members one after the other, with one compiled program.
-
-    They differ in their first weights, the order of texts and what is dropped. Ctrl-C as in
-    `train_each`.
+) -> tuple[Weights, list[float], int]:
+    """Train the members, which differ in first weights, the order of texts and what is dropped.
 
     Args:
         shape: Of each network.
@@ -49,35 +41,16 @@ def train_members(
         num_members: Their number M.
         start: What each begins with, as arguments of `build_text_net`.
         data: As in `train`.
-        epochs: Most passes of each.
-        progress: Called with the number of the epoch of M `epochs`.
-        options: More arguments of `train`.
+        options: As in `train_alike`.
 
     Returns:
         The weights of `build_members`; the losses of the first member; how many there are.
     """
-    model: Any = None
 
-    def train_one(
-        number: int, progress: Progress, check: Callable[[], object]
-    ) -> tuple[list[np.ndarray], list[float]]:
-        nonlocal model
-        own = member_seed(seed, number)
-        net = build_text_net(shape, own, **start)
-        if model is None:
-            model = net
-        else:
-            model.set_weights(copy_weights(net))
-        return train(
-            model,
-            *data,
-            epochs=epochs,
-            rng=np.random.default_rng([own, 1]),
-            progress=progress,
-            check=check,
-            again=number > 0,
-            **options,
-        )
+    def train_one(model: keras.Model, **given: Any) -> tuple[Weights, list[float]]:
+        return train(model, *data, **given)
 
-    weights, first = train_each(train_one, num_members, epochs, progress)
-    return [one for each in weights for one in each], first, len(weights)
+    def build(own: int) -> keras.Model:
+        return build_text_net(shape, own, **start)
+
+    return train_alike(build, train_one, seed, num_members, **options)

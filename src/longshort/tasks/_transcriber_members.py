@@ -7,14 +7,14 @@ blanks. Whole texts are compared instead: what any of them says, by what all mak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from longshort.tasks._ctc_decoding import Labels, PrefixBeam, best_path, ctc_losses
-from longshort.tasks._member_training import Weights, member_seed, train_each
-from longshort.tasks._training import Progress, copy_weights
+from longshort.tasks._member_training import Weights, member_seed, train_alike
 from longshort.tasks._transcriber_net import TranscriberShape, build_transcriber
 from longshort.tasks._transcriber_training import train_transcriber
 
@@ -40,52 +40,25 @@ def build_members(shape: TranscriberShape, seed: int, num_members: int) -> Any:
 
 
 def train_members(
-    shape: TranscriberShape,
-    seed: int,
-    num_members: int,
-    *data: Any,
-    epochs: int,
-    progress: Progress | None,
-    **options: Any,
+    shape: TranscriberShape, seed: int, num_members: int, *data: Any, **options: Any
 ) -> tuple[Weights, list[float], int]:
-    """Train the members one after the other, with one compiled program.
-
-    They differ in their first weights, the order of recordings and what is changed and dropped.
-    Ctrl-C as in `train_each`.
+    """Train the members, which differ in first weights, order, what is changed and dropped.
 
     Args:
         shape: Of each network.
         seed: Of all.
         num_members: Their number M.
         data: As in `train_transcriber`.
-        epochs: Most passes of each.
-        progress: Called with the number of the epoch of M `epochs`.
-        options: More arguments of `train_transcriber`.
+        options: As in `train_alike`.
 
     Returns:
         The weights of `build_members`; the scores of the first member; how many there are.
     """
-    model = build_transcriber(shape, seed)
 
-    def train_one(
-        number: int, progress: Progress, check: Callable[[], object]
-    ) -> tuple[Weights, list[float]]:
-        own = member_seed(seed, number)
-        if number:
-            model.set_weights(copy_weights(build_transcriber(shape, own)))
-        return train_transcriber(
-            model,
-            *data,
-            epochs=epochs,
-            rng=np.random.default_rng([own, 1]),
-            progress=progress,
-            check=check,
-            again=number > 0,
-            **options,
-        )
+    def train_one(model: Any, **given: Any) -> tuple[Weights, list[float]]:
+        return train_transcriber(model, *data, **given)
 
-    weights, first = train_each(train_one, num_members, epochs, progress)
-    return [one for each in weights for one in each], first, len(weights)
+    return train_alike(partial(build_transcriber, shape), train_one, seed, num_members, **options)
 
 
 def most_probable(members: Sequence[Array]) -> Labels:
