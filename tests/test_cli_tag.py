@@ -64,6 +64,7 @@ def test_columns(folder: Path) -> None:
     assert all(len(error) == 3 for error in scores["errors"])
 
 
+@pytest.mark.slow
 def test_features(folder: Path) -> None:
     """Columns beside the words are read in training, prediction and evaluation."""
     names, model = folder / "names.txt", folder / "features"

@@ -1,7 +1,7 @@
 """Several networks of a transcriber, trained one after the other, and what they say together.
 
-CTC networks say a label in one step, each in another one, so means over their steps would mostly be
-blanks. Whole texts are compared instead: what any of them says, by what all make of it.
+CTC networks say a label in one step, and each may say it in another one, so the mean of their steps
+may be blanks. Whole texts are compared instead: what any of them says, by what all make of it.
 """
 
 from __future__ import annotations
