@@ -211,6 +211,7 @@ def check_sentences(
             f"{type(sentences).__name__}."
         )
     checked: list[list[Token]] = []
+    like = "the first word has" if num_features is None else "in training"
     for i, sentence in enumerate(sentences):
         if isinstance(sentence, (str, bytes)) or not isinstance(sentence, Iterable):
             fix = f" Cut it into words: {name}[{i}].split()." if isinstance(sentence, str) else ""
@@ -229,7 +230,7 @@ def check_sentences(
                 num_features = len(token) - 1
             if len(token) - 1 != num_features:
                 raise DataError(
-                    f"{name}[{i}][{t}]: expected {_described(num_features)}, as before, got "
+                    f"{name}[{i}][{t}]: expected {_described(num_features)}, as {like}, got "
                     f"{word!r}; features of words are read with --features, or feature_cols."
                 )
             checked[-1].append(tuple(map(str, token)))
