@@ -181,9 +181,9 @@ class Tagger(Task):
                 do.
         """
         check_params(self.get_params())
-        words = check_sentences(sentences)
-        gold = check_tags(tags, words)
-        _refuse_empty(words, "sentences")
+        tokens = check_sentences(sentences)
+        gold = check_tags(tags, tokens)
+        _refuse_empty(tokens, "sentences")
         if len({tag for row in gold for tag in row}) < 2:
             raise DataError(f"Tagger: the tags are all the same ({gold[0][0]!r}), needs two kinds.")
         if self.scheme in SCHEMES and find_scheme(gold) is None:
@@ -192,18 +192,20 @@ class Tagger(Task):
                 "leave it at 'auto'."
             )
         if validation_data is not None:
-            held = check_sentences(validation_data[0], "validation sentences", len(words[0][0]) - 1)
+            held = check_sentences(
+                validation_data[0], "validation sentences", len(tokens[0][0]) - 1
+            )
             held_gold = check_tags(validation_data[1], held, "validation tags")
             _refuse_empty(held, "validation sentences")
         else:
-            part = random_part(len(words), self.validation_split, self.seed)
-            held, held_gold = _pick(words, part), _pick(gold, part)
-            words, gold = _pick(words, ~part), _pick(gold, ~part)
-        self._word_code = WordCode.fit(words, self.min_count, self.lowercase)
+            part = random_part(len(tokens), self.validation_split, self.seed)
+            held, held_gold = _pick(tokens, part), _pick(gold, part)
+            tokens, gold = _pick(tokens, ~part), _pick(gold, ~part)
+        self._word_code = WordCode.fit(tokens, self.min_count, self.lowercase)
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
         self.num_features_ = len(self._word_code.features)
-        self._usual = usual_tags(words_of(words), gold)
-        parts, part_gold = _cut(words), _cut(gold)
+        self._usual = usual_tags(words_of(tokens), gold)
+        parts, part_gold = _cut(tokens), _cut(gold)
         nets = self._build(self.num_members)
         self._reader = TagReader(nets[:1])  # of the one in training
         weights, history = self._train(nets, parts, part_gold, held, held_gold, progress)
@@ -224,8 +226,8 @@ class Tagger(Task):
             DataError: If `sentences` cannot be used.
         """
         self._check_fitted("predict")
-        words = self._checked(sentences)
-        return [self._code.decode(row) for row in self._run(words, "decode", np.zeros(0, int))]
+        tokens = self._checked(sentences)
+        return [self._code.decode(row) for row in self._run(tokens, "decode", np.zeros(0, int))]
 
     def predict_proba(self, sentences: Sentences) -> list[np.ndarray]:
         """Return the probability of each tag of each word, given the whole sentence.
@@ -241,9 +243,9 @@ class Tagger(Task):
             DataError: If `sentences` cannot be used.
         """
         self._check_fitted("predict")
-        words = self._checked(sentences)
+        tokens = self._checked(sentences)
         nothing = np.zeros((0, len(self._code.inner)))
-        found = [self._code.fold(row) for row in self._run(words, "marginals", nothing)]
+        found = [self._code.fold(row) for row in self._run(tokens, "marginals", nothing)]
         return [row / np.maximum(row.sum(axis=1, keepdims=True), 1e-30) for row in found]
 
     def n_best(self, sentences: Sentences, k: int) -> list[list[tuple[float, list[str]]]]:
@@ -264,7 +266,7 @@ class Tagger(Task):
         faults = check_whole("k", k, 1, 10_000)
         if faults:
             raise DataError(f"Tagger.n_best: {faults[0]}.")
-        words = self._checked(sentences)
+        tokens = self._checked(sentences)
         nothing = np.zeros((1, 0), int), np.zeros(1)
         return [
             [
@@ -272,7 +274,7 @@ class Tagger(Task):
                 for path, log in zip(*row, strict=True)
                 if log > -np.inf
             ]
-            for row in self._run(words, "n_best", nothing, k)
+            for row in self._run(tokens, "n_best", nothing, k)
         ]
 
     def evaluate(self, sentences: Sentences, tags: Tags) -> dict[str, float]:
@@ -296,9 +298,9 @@ class Tagger(Task):
             DataError: If an argument cannot be used.
         """
         self._check_fitted("be evaluated")
-        words = self._checked(sentences)
-        gold = check_tags(tags, words)
-        return self._score(words_of(words), gold, self.predict(words))
+        tokens = self._checked(sentences)
+        gold = check_tags(tags, tokens)
+        return self._score(words_of(tokens), gold, self.predict(tokens))
 
     def _checked(self, sentences: Sentences) -> list[list[Token]]:
         return check_sentences(sentences, num_features=self.num_features_)
@@ -319,12 +321,12 @@ class Tagger(Task):
         spans = self.scheme_ is not None
         return tag_scores(words, gold, found, self._usual, spans=spans)
 
-    def _run(self, words: list[list[Token]], what: str, nothing: Any, k: int = 1) -> list[Any]:
+    def _run(self, tokens: list[list[Token]], what: str, nothing: Any, k: int = 1) -> list[Any]:
         """Run the network on the sentences that have words; `nothing` is what the others get."""
-        there = [i for i, row in enumerate(words) if row]
-        results = [nothing] * len(words)
+        there = [i for i, row in enumerate(tokens) if row]
+        results = [nothing] * len(tokens)
         if there:
-            encoded = self._word_code.encode([words[i] for i in there])
+            encoded = self._word_code.encode([tokens[i] for i in there])
             for i, row in zip(there, self._reader.run(encoded, what, k), strict=True):
                 results[i] = row
         return results
@@ -332,7 +334,7 @@ class Tagger(Task):
     def _train(
         self,
         nets: list[TaggerNet],
-        words: list[list[Token]],
+        tokens: list[list[Token]],
         gold: list[list[str]],
         held: list[list[Token]],
         held_gold: list[list[str]],
@@ -348,7 +350,7 @@ class Tagger(Task):
                 return 1.0 - span_scores(held_gold, found)["all"]["f1"]
             return 1.0 - float(right_tags(held_gold, found).mean())
 
-        encoded = self._word_code.encode(words)
+        encoded = self._word_code.encode(tokens)
         return train_taggers(
             nets,
             encoded,

@@ -168,7 +168,7 @@ def pad_rows(rows: Sequence[np.ndarray], batch: Batch, filler: int = 0) -> np.nd
 def training_inputs(
     encoded: Encoded, batch: Batch, drop: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, ...]:
-    """Return words (B, T), features, places, spelling (W, L) and mask of one batch.
+    """Return what `TaggerNet.model` takes of one batch.
 
     Args:
         encoded: All sentences.
@@ -177,7 +177,9 @@ def training_inputs(
         share: How often they are.
         rng: Decides when.
 
-    W is a half of B T or all, so that there are few shapes; the first row is padding.
+    Returns:
+        Words (B, T), shapes and features (B, T, 1 + F), places (B, T), spelling (W, L), whose first
+        row is padding, and mask (B, T). W is a half of B T or all, so that there are few shapes.
     """
     words = pad_rows(encoded.words, batch)
     mask = pad_rows([np.ones(n, np.int32) for n in encoded.lengths], batch) > 0
