@@ -63,7 +63,7 @@ def build_net(shape: Shape) -> Any:
     from longshort.tasks._seq2seq_net import Seq2SeqNet, Seq2SeqPlan
 
     plan = Seq2SeqPlan(
-        shape.V, shape.V, True, shape.E, shape.H, 1, shape.attention, dropout=0.0, seed=1
+        shape.V, shape.V, True, shape.E, shape.H, 1, shape.attention, False, 0.0, seed=1
     )
     return Seq2SeqNet(plan, SMOOTHING)
 

@@ -33,11 +33,11 @@ def test_train_from_a_table(folder: Path, tmp_path: Path) -> None:
     options = ("--validation-source", folder / "both.tsv", "--no-joint", "--attention", "dot")
     content = run_json(
         *("train", "translate", folder / "both.tsv", "--model", tmp_path / "x", *QUICK),
-        *(*options, "--batch-size", 16, "--seed", 3),
+        *(*options, "--batch-size", 16, "--seed", 3, "--input-feeding"),
     )
     task = load(tmp_path / "x")
     assert content["params"] == task.get_params() and task.num_held_out_ == 40
-    assert (task.attention, task.joint, task.seed) == ("dot", False, 3)
+    assert (task.attention, task.joint, task.seed) == ("dot", False, 3) and task.input_feeding
 
 
 def test_predict_and_evaluate(folder: Path) -> None:

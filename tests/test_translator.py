@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -41,12 +42,13 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.parametrize("feeding", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_in_parts_alone_and_a_step_at_a_time(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+    kind: str, feeding: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whole targets, chunks with the state carried, and single steps with candidates agree."""
-    net = Seq2SeqNet(Seq2SeqPlan(9, 11, False, 3, 6, 2, kind, dropout=0.5, seed=3))
+    net = Seq2SeqNet(Seq2SeqPlan(9, 11, False, 3, 6, 2, kind, feeding, dropout=0.5, seed=3))
     rng = np.random.default_rng(0)
     for variable in net.model.trainable_variables:
         variable.assign(rng.normal(0, 0.5, variable.shape))
@@ -83,6 +85,43 @@ def test_scores_in_parts_alone_and_a_step_at_a_time(
                 np.testing.assert_allclose(
                     weights[i, 1, : len(sources[i])], attention[t], rtol=1e-4, atol=1e-5
                 )
+
+
+def test_input_feeding_reads_the_step_before(tmp_path: Any) -> None:
+    """Without weights for what is fed it is the usual network; with them after the first step."""
+    usual, fed = (
+        Seq2SeqNet(Seq2SeqPlan(9, 9, True, 3, 6, 1, "dot", feeding, dropout=0.0, seed=3))
+        for feeding in (False, True)
+    )
+    kernel = fed.decoders[0].get_weights()[0]
+    assert kernel.shape == (6, 24)
+    shared = ("embedding", "encoders", "bridges", "decoders", "combine")
+    layers = [keras.tree.flatten([getattr(net, name) for name in shared]) for net in (usual, fed)]
+    for ours, theirs in zip(*layers, strict=True):
+        if ours is not usual.decoders[0]:
+            theirs.set_weights(ours.get_weights())
+    first, *others = usual.decoders[0].get_weights()
+    given = [np.array([[5, 4, 8]], np.int32), np.array([[BEGIN, 7, 4]], np.int32)]
+    found = []
+    for below in (np.zeros_like(first), kernel[3:]):
+        fed.decoders[0].set_weights([np.concatenate([first, below]), *others])
+        found.append(np.asarray(fed.model(given)))
+    fed.model.save(tmp_path / "it.keras")
+    again = keras.saving.load_model(tmp_path / "it.keras")
+    np.testing.assert_array_equal(again(given), found[1])
+    expected = np.asarray(usual.model(given))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1][:, 0], expected[:, 0], rtol=1e-5, atol=1e-6)
+    assert (np.abs(found[1] - expected)[:, 1:].max(axis=-1) > 1e-4).all()
+
+
+def test_input_feeding_learns(tmp_path: Any) -> None:
+    settings = {"embedding_size": 32, "unit": "word", "epochs": 14, "learning_rate": 0.01}
+    model = Translator(32, input_feeding=True, dropout=0.1, **settings).fit(SOURCES, TARGETS)
+    found = model.n_best(NEW, 2)
+    assert np.mean([a[0][0] == b for a, b in zip(found, WANTED, strict=True)]) > 0.9
+    model.save(tmp_path / "it.longshort")
+    assert load(tmp_path / "it.longshort").n_best(NEW[:1], 2) == found[:1]
 
 
 def test_batches_hold_each_pair_once_within_their_memory() -> None:

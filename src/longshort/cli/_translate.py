@@ -33,6 +33,10 @@ class TranslatorOptions:
         int | None, typer.Option(help="Values of a token's vector.", min=1)
     ] = None
     attention: Annotated[str | None, typer.Option(help="additive, general or dot.")] = None
+    input_feeding: Annotated[
+        bool | None,
+        typer.Option("--input-feeding", help="The decoder reads what it drew from the source."),
+    ] = None
     vocabulary_size: Annotated[int | None, typer.Option(help="Most tokens.", min=5)] = None
     min_count: Annotated[
         int | None, typer.Option(help="Times that a token must occur to be known.", min=1)

@@ -14,6 +14,7 @@ from keras import ops
 
 from longshort.layers import Bidirectional
 from longshort.tasks._cross_attention import CrossAttention
+from longshort.tasks._input_feeding import InputFeeding
 from longshort.tasks._language_net import TiedEmbedding, log_probability
 from longshort.tasks._seeded import seeded_lstm, seeds_of
 from longshort.tasks._token_loss import TokenLoss
@@ -33,6 +34,7 @@ class Seq2SeqPlan:
         units: H, even: of each LSTM of the decoder; each direction of the encoder has H / 2.
         num_layers: LSTM layers of the encoder.
         attention: Kind of `CrossAttention`.
+        input_feeding: Whether the decoder is told what the softmax was of one step before.
         dropout: Of vectors, between layers, and before the softmax.
         seed: Of first weights and noise.
     """
@@ -44,8 +46,14 @@ class Seq2SeqPlan:
     units: int
     num_layers: int
     attention: str
+    input_feeding: bool
     dropout: float
     seed: int
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """Values of each state of the decoder."""
+        return [*[self.units] * 4, *[self.embedding_size] * self.input_feeding]
 
     def num_weights(self) -> int:
         """Return how many weights there are at least."""
@@ -53,7 +61,7 @@ class Seq2SeqPlan:
         vectors = self.num_target * (E + 1) + (0 if self.shared else self.num_source * E)
         encoder = sum(2 * (D + H // 2 + 1) * 2 * H for D in (E, *[H] * (self.num_layers - 1)))
         bridge = 2 * (H + 1) * 2 * H
-        decoder = (E + H + 1) * 4 * H + (3 * H + 1) * 4 * H
+        decoder = (E + E * self.input_feeding + H + 1) * 4 * H + (3 * H + 1) * 4 * H
         return vectors + encoder + bridge + decoder + (2 * H + 1) * E
 
 
@@ -67,15 +75,17 @@ class Seq2SeqNet:
         logits = tanh([y2, context] W) E' + b
 
     The query is the first layer's output, as in GNMT (Wu et al. 2016): so the context is part of
-    a recurrence, and yet no layer has to wait for another's last step.
+    a recurrence, and yet no layer has to wait for another's last step. With input feeding (Luong
+    et al. 2015) y1 reads [E[target], f] where f is the tanh of the step before, 0 at first, and
+    the steps of a target have to be taken one after the other.
 
     Attributes:
         plan: What it is built from.
         model: Numbers (B, S) and (B, T), 0 for padding on the right, to logits (B, T, V).
         trainer: Numbers of source, target and the tokens that follow, to the mean loss of
             the real ones, (1,), with `label_smoothing`.
-        encoder: Numbers (B, S) to values and keys (B, S, H) and the states h, c of both LSTMs of
-            the decoder, (B, H) each.
+        encoder: Numbers (B, S) to values and keys (B, S, H) and the first states of the decoder:
+            h, c of both LSTMs, (B, H) each, and f (B, E) with input feeding.
         scorer: Targets, those that follow, values, keys, mask (B, S) and states to log
             probabilities (B, T), attention (B, T, S) and states.
     """
@@ -115,6 +125,7 @@ class Seq2SeqNet:
         self.keys = None if kind == "dot" else self._dense(H, use_bias=kind == "additive")
         self.query = self._dense(H, use_bias=False) if kind == "additive" else None
         self.combine = self._dense(E, "tanh")
+        self.feeding = self._feeding() if plan.input_feeding else None
         self._make_models(label_smoothing)
 
     def _dense(self, units: int, activation: str | None = None, use_bias: bool = True) -> Any:
@@ -125,49 +136,77 @@ class Seq2SeqNet:
         return keras.layers.Dropout(self.plan.dropout, seed=next(self._seeds))(x)
 
     def _make_models(self, label_smoothing: float) -> None:
-        H = self.plan.units
         source, target, following = (
             keras.Input((None,), dtype="int32", name=name)
             for name in ("source", "target", "following")
         )
         mask = ops.not_equal(source, 0)
         values, keys, states = self._encode(source, mask)
-        y, *_ = self._decode(target, values, keys, mask, states)
+        y, *_ = self._decode(target, [values, keys, mask], states)
         self.model = keras.Model([source, target], self._logits(y), name="translator")
         loss = TokenLoss(self.embedding, label_smoothing)(y, following)
         self.trainer = keras.Model([source, target, following], loss)
         self.encoder = keras.Model(source, [values, keys, *states])
 
-        values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
-        mask = keras.Input((None,), dtype="bool", name="mask")
-        before = [keras.Input((H,), name=name) for name in ("h1", "c1", "h2", "c2")]
-        y, weights, *after = self._decode(target, values, keys, mask, before)
-        inputs = [target, following, values, keys, mask, *before]
+        read, before = self._read_inputs(), self._state_inputs()
+        y, weights, *after = self._decode(target, read, before)
         scores = log_probability(self._logits(y), following)
-        self.scorer = keras.Model(inputs, [scores, weights, *after])
+        self.scorer = keras.Model([target, following, *read, *before], [scores, weights, *after])
+
+    def _read_inputs(self) -> list[Tensor]:
+        H = self.plan.units
+        values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
+        return [values, keys, keras.Input((None,), dtype="bool", name="mask")]
+
+    def _state_inputs(self, *candidates: int) -> list[Tensor]:
+        names = ("h1", "c1", "h2", "c2", "fed")
+        return [
+            keras.Input((*candidates, size), name=name)
+            for name, size in zip(names, self.plan.state_sizes, strict=False)
+        ]
+
+    def _feeding(self) -> InputFeeding:
+        E, H = self.plan.embedding_size, self.plan.units
+        vectors = keras.Input((1, E), name="vectors")
+        kept = [keras.Input((1, H), name=name) for name in ("kept1", "kept2")]
+        read, before = self._read_inputs(), self._state_inputs(1)
+        found = self._advance(vectors, read, before, kept)
+        step = keras.Model([vectors, *kept, *read, *before], found)
+        return InputFeeding(step, self.plan.dropout, [next(self._seeds) for _ in kept])
 
     def step(self, candidates: int) -> keras.Model:
         """Return a step of a search with K candidates: they attend as K steps of a target would.
 
-        Tokens (N, K), values, keys, mask (N, S) and states (N, K, H) to log probabilities
+        Tokens (N, K), values, keys, mask (N, S) and states (N, K, each) to log probabilities
         (N, K, V), attention (N, K, S) and the states after the step.
         """
-        K, H = candidates, self.plan.units
-        tokens = keras.Input((K,), dtype="int32", name="tokens")
-        values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
-        mask = keras.Input((None,), dtype="bool", name="mask")
-        before = [keras.Input((K, H), name=name) for name in ("h1", "c1", "h2", "c2")]
-        y, *first = _lstm_step(self.decoders[0], self.embedding(tokens), before[:2])
+        tokens = keras.Input((candidates,), dtype="int32", name="tokens")
+        read, before = self._read_inputs(), self._state_inputs(candidates)
+        combined, *found = self._advance(self.embedding(tokens), read, before)
+        chances = ops.log_softmax(self._logits(combined), axis=-1)
+        return keras.Model([tokens, *read, *before], [chances, *found])
+
+    def _advance(
+        self,
+        vectors: Tensor,
+        read: list[Tensor],
+        before: list[Tensor],
+        kept: list[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Take one step with K candidates: what the softmax is of, attention, the states after."""
+        values, keys, mask = read
+        x = ops.concatenate([vectors, *before[4:]], axis=-1)
+        y, *first = _lstm_step(self.decoders[0], x, before[:2])
+        y = y if kept is None else y * kept[0]
         context, weights = self.attention(self._queried(y), keys, values, mask)
         both = ops.concatenate([y, context], axis=-1)
-        y, *second = _lstm_step(self.decoders[1], both, before[2:])
+        y, *second = _lstm_step(self.decoders[1], both, before[2:4])
+        y = y if kept is None else y * kept[1]
         combined = self.combine(ops.concatenate([y, context], axis=-1))
-        chances = ops.log_softmax(self._logits(combined), axis=-1)
-        inputs = [tokens, values, keys, mask, *before]
-        return keras.Model(inputs, [chances, weights, *first, *second])
+        return [combined, weights, *first, *second, *[combined] * len(before[4:])]
 
     def _encode(self, source: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        x = self.source_embedding(source)
+        x = vectors = self.source_embedding(source)
         for layer in self.encoders:
             x, h_forward, c_forward, h_backward, c_backward = layer(self._dropped(x), mask=mask)
         H = self.plan.units
@@ -179,14 +218,19 @@ class Seq2SeqNet:
         )
         values = self._dropped(x)
         keys = values if self.keys is None else self.keys(values)
-        return values, keys, [h[:, :H], c[:, :H], h[:, H:], c[:, H:]]
+        states = [h[:, :H], c[:, :H], h[:, H:], c[:, H:]]
+        if self.feeding is not None:
+            states.append(ops.zeros_like(vectors[:, 0]))
+        return values, keys, states
 
-    def _decode(
-        self, target: Tensor, values: Tensor, keys: Tensor, mask: Tensor, states: list[Tensor]
-    ) -> list[Tensor]:
+    def _decode(self, target: Tensor, read: list[Tensor], states: list[Tensor]) -> list[Tensor]:
         """Return what the softmax is of, attention and the states after the last real step."""
-        real = ops.not_equal(target, 0)
         vectors = self._dropped(self.embedding(target))
+        if self.feeding is not None:
+            y, *others = self.feeding(vectors, *read, *states)
+            return [self._dropped(y), *others]
+        values, keys, mask = read
+        real = ops.not_equal(target, 0)
         y, *first = self.decoders[0](vectors, initial_state=states[:2], mask=real)
         y = self._dropped(y)
         context, weights = self.attention(self._queried(y), keys, values, mask)

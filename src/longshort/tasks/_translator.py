@@ -39,6 +39,8 @@ class Translator(Task):
         num_layers: Bidirectional LSTM layers of the encoder; the decoder has two.
         embedding_size: Values of a token's vector.
         attention: `"additive"`, `"general"` or `"dot"`; see `longshort.tasks._cross_attention`.
+        input_feeding: Whether the decoder also reads what the last step drew from the source (Luong
+            et al. 2015); its steps are then trained one after the other, which takes longer.
         unit: What a token is: `"subword"` (needs `pip install longshort[text]`), `"word"` or
             `"char"`; see `longshort.data.Vocabulary`.
         vocabulary_size: Most tokens; None: 4,000 subwords, all words or characters.
@@ -95,6 +97,7 @@ class Translator(Task):
         num_layers: int = 1,
         embedding_size: int = 256,
         attention: str = "general",
+        input_feeding: bool = False,
         unit: str = "subword",
         vocabulary_size: int | None = None,
         min_count: int | None = None,
@@ -115,6 +118,7 @@ class Translator(Task):
         self.num_layers = num_layers
         self.embedding_size = embedding_size
         self.attention = attention
+        self.input_feeding = input_feeding
         self.unit = unit
         self.vocabulary_size = vocabulary_size
         self.min_count = min_count
@@ -407,6 +411,7 @@ class Translator(Task):
             self.units,
             self.num_layers,
             self.attention,
+            self.input_feeding,
             dropout=self.dropout,
             seed=self.seed,
         )

@@ -38,6 +38,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_whole("num_layers", params["num_layers"], 1, MAX_LAYERS),
         *check_whole("embedding_size", params["embedding_size"], 1, MAX_UNITS),
         *check_bool("joint", params["joint"]),
+        *check_bool("input_feeding", params["input_feeding"]),
         *check_share("dropout", params["dropout"]),
         *check_share("label_smoothing", params["label_smoothing"]),
         *check_whole("max_length", params["max_length"], 1, 10**5),
