@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, TorchTrained, Trained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare
 from turns import Contender, lstm_weights, serve
 
 
@@ -57,8 +57,10 @@ def weights_of(problem: dict[str, Any]) -> list[np.ndarray]:
     return [problem["embedding"], *stack, head, np.zeros(head.shape[1], np.float32)]
 
 
-class KerasContender(Trained):
+class KerasContender(KerasTrained):
     """The usual Keras program, with one LSTM or the other."""
+
+    ours = False  # `fit` in either case
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras
@@ -90,13 +92,15 @@ class KerasContender(Trained):
         self.model.set_weights(weights_of(problem))
         self.ids = problem["ids"]
 
-    def step(self, number: int) -> float:
+    def batch(self, number: int) -> tuple[Any, Any]:
         ids = self.ids[number % STEPS]
-        return float(self.model.train_on_batch(ids[:, :-1], ids[:, 1:]))
+        return ids[:, :-1], ids[:, 1:]
 
 
 class ModelContender(KerasContender):
     """What `LanguageModel.fit` runs, without dropout."""
+
+    ours = True
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras
@@ -120,9 +124,9 @@ class ModelContender(KerasContender):
         self.shape, self.model = shape, self.net.trainer(shape.B, shape.T)
         self.compile(as_it_is)
 
-    def step(self, number: int) -> float:
+    def batch(self, number: int) -> tuple[Any, Any]:
         ids = self.ids[number % STEPS]
-        return float(self.model.train_on_batch([ids[:, :-1], ids[:, 1:]], ids[:, 1:]))
+        return (ids[:, :-1], ids[:, 1:]), ids[:, 1:]
 
     @functools.cache  # noqa: B019
     def check(self) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, TorchTrained, Trained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare
 from turns import Contender, serve
 
 
@@ -77,7 +77,7 @@ def steps_of(mask: np.ndarray, shape: Shape) -> np.ndarray:
     return -(-mask.sum(axis=1) // shape.reduction)
 
 
-class KerasContender(Trained):
+class KerasContender(KerasTrained):
     """What `Transcriber.fit` runs, on one LSTM or the other."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -87,7 +87,8 @@ class KerasContender(Trained):
         from longshort.layers import CTCLoss
         from longshort.tasks import _transcriber_net
 
-        if name != "longshort":
+        self.ours = name == "longshort"
+        if not self.ours:
             ours = _transcriber_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:
@@ -103,8 +104,8 @@ class KerasContender(Trained):
             for features, mask, labels in make_batches(shape)
         ]
 
-    def step(self, number: int) -> float:
-        return float(self.model.train_on_batch(*self.batches[number % STEPS]))
+    def batch(self, number: int) -> tuple[Any, Any]:
+        return self.batches[number % STEPS]
 
 
 class TorchContender(TorchTrained):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, TorchTrained, Trained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare
 from turns import Contender, serve
 
 
@@ -85,7 +85,7 @@ def build_tagger(shape: Shape) -> Any:
     return TaggerNet(TaggerShape(shape.V, CHARS, (), shape.K, *sizes, 0.0, True), 1, {})
 
 
-class KerasContender(Trained):
+class KerasContender(KerasTrained):
     """What `fit` of the task runs, on one LSTM or the other."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -94,7 +94,8 @@ class KerasContender(Trained):
 
         from longshort.tasks import _tagger_net, _text_net
 
-        if name != "longshort":
+        self.ours = name == "longshort"
+        if not self.ours:
             ours = _text_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:
@@ -119,8 +120,8 @@ class KerasContender(Trained):
             keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss
         )
 
-    def step(self, number: int) -> float:
-        return float(self.model.train_on_batch(*self.batches[number % STEPS]))
+    def batch(self, number: int) -> tuple[Any, Any]:
+        return self.batches[number % STEPS]
 
 
 class TorchContender(TorchTrained):

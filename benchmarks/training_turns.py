@@ -35,6 +35,31 @@ class Trained:
             self.step(number)
 
 
+class KerasTrained(Trained):
+    """A compiled model: ours trains as the tasks do, Keras' own as its users do, by `fit`."""
+
+    model: Any
+    ours: bool
+
+    def batch(self, number: int) -> tuple[Any, Any]:
+        """Return inputs and targets of batch `number` modulo STEPS."""
+        raise NotImplementedError
+
+    def step(self, number: int) -> float:
+        return float(self.model.train_on_batch(*self.batch(number)))
+
+    def steps(self, task: str, count: int) -> None:
+        batches = (self.batch(number) for number in range(count))
+        if not self.ours:
+            self.model.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0)
+            return
+        from longshort.tasks._training_steps import training_steps
+
+        with training_steps(self.model) as step:
+            for each in batches:
+                step(*each)
+
+
 class TorchTrained(Trained):
     """One that trains in torch: what is its loss, and what is to be trained, is up to it."""
 

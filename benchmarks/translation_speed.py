@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, TorchTrained, Trained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare
 from turns import Contender, serve
 
 
@@ -68,7 +68,7 @@ def build_net(shape: Shape) -> Any:
     return Seq2SeqNet(plan, SMOOTHING)
 
 
-class KerasContender(Trained):
+class KerasContender(KerasTrained):
     """What `Translator.fit` runs, on one LSTM or the other."""
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -95,10 +95,10 @@ class KerasContender(Trained):
         )
         self.batches = make_pairs(shape)
 
-    def step(self, number: int) -> float:
+    def batch(self, number: int) -> tuple[Any, Any]:
         source, target, following = self.batches[number % STEPS]
-        given = [source, target, following] if self.ours else [source, target]
-        return float(self.model.train_on_batch(given, following))
+        given = (source, target, following) if self.ours else (source, target)
+        return given, following
 
 
 def smoothed_loss(following: Any, logits: Any) -> Any:

@@ -6,7 +6,8 @@ import math
 import re
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, ClassVar
 
 import keras
@@ -16,10 +17,11 @@ import pytest
 from datasets import japanese_vowels
 from longshort._errors import DataError
 from longshort.data import Standardizer
-from longshort.tasks import SequenceClassifier, load
+from longshort.tasks import SequenceClassifier, _classifier_training, load
 from longshort.tasks._classifier_training import held_out, train
 from longshort.tasks._scores import classification_scores
 from longshort.tasks._training import interruptible
+from longshort.tasks._training_steps import training_steps
 
 rng = np.random.default_rng(0)
 X = [rng.normal(size=(3 + i % 9, 2)) + i % 2 * 3 for i in range(40)]
@@ -105,14 +107,15 @@ class Recorder:
     def compile(self, **options: Any) -> None:
         pass
 
-    def train_on_batch(self, x: Any, y: np.ndarray, sample_weight: np.ndarray) -> float:
-        self.batches.append((*x, y, sample_weight))
-        return float((y * sample_weight).mean())
+    def step(self, x: Any, y: np.ndarray, weights: np.ndarray) -> float:
+        self.batches.append((*x, y, weights))
+        return float((y * weights).mean())
 
 
-def test_each_sequence_once_an_epoch() -> None:
+def test_each_sequence_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its steps, its mask and its target stay together; padding weighs nothing."""
     model = Recorder()
+    monkeypatch.setattr(_classifier_training, "training_steps", lambda m: nullcontext(m.step))
     lengths = [1 + 7 * i % 30 for i in range(37)]
     sequences = [np.full((n, 1), i + 1, dtype=np.float32) for i, n in enumerate(lengths)]
     options: dict[str, Any] = {"learning_rate": 1e-3, "patience": 1, "longest": max(lengths)}
@@ -211,7 +214,7 @@ def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) ->
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.Model, "train_on_batch", interrupt)
+    monkeypatch.setattr(_classifier_training, "training_steps", lambda _: nullcontext(interrupt))
     task = SequenceClassifier(2)
     with pytest.raises(KeyboardInterrupt):
         task.fit(X, Y)
@@ -221,17 +224,22 @@ def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) ->
 def press(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Press Ctrl-C within the step of that number, as Keras swallows it; return a list of steps."""
     steps: list[int] = []
-    step = keras.Model.train_on_batch
 
-    def pressed(model: Any, *args: Any) -> Any:
-        result = step(model, *args)
-        steps.append(len(steps) + 1)
-        if len(steps) == number:
-            with suppress(BaseException):
-                signal.raise_signal(signal.SIGINT)
-        return result
+    @contextmanager
+    def pressing(model: Any) -> Iterator[Any]:
+        with training_steps(model) as step:
 
-    monkeypatch.setattr(keras.Model, "train_on_batch", pressed)
+            def pressed(*args: Any) -> Any:
+                result = step(*args)
+                steps.append(len(steps) + 1)
+                if len(steps) == number:
+                    with suppress(BaseException):
+                        signal.raise_signal(signal.SIGINT)
+                return result
+
+            yield pressed
+
+    monkeypatch.setattr(_classifier_training, "training_steps", pressing)
     return steps
 
 

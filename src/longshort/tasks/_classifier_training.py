@@ -6,7 +6,7 @@ class indices, or (n, K) of 0 and 1 where several labels may apply to a sequence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from longshort.tasks._epochs import run_epochs
 from longshort.tasks._member_training import begin_anew
 from longshort.tasks._scores import log_softmax
 from longshort.tasks._training import Progress
+from longshort.tasks._training_steps import training_steps
 
 # Lengths and the longest of the training part to batches.
 Divide = Callable[[Sequence[int], int], tuple[Batch, ...]]
@@ -127,14 +128,16 @@ def train(
             ),
         )
 
-    def train_steps() -> Iterator[float]:
-        for batch in shuffled_batches(lengths, batch_size, rng):
-            x, y = _pad(sequences, batch), batch.take(targets)
-            # The mean over all rows: padding counts, as 0; so the mean over steps is one over rows.
-            counts = batch.weights if weights is None else batch.take(weights)
-            mean = float(model.train_on_batch(x, y, counts))
-            check()
-            yield mean * batch_size * steps / len(sequences)
+    def train_steps() -> Generator[float, None, None]:
+        with training_steps(model) as step:
+            for batch in shuffled_batches(lengths, batch_size, rng):
+                x, y = _pad(sequences, batch), batch.take(targets)
+                # The mean over all rows: padding counts, as 0; so the mean over steps is one over
+                # rows.
+                counts = batch.weights if weights is None else batch.take(weights)
+                mean = step(x, y, counts)
+                check()
+                yield mean * batch_size * steps / len(sequences)
 
     def validate() -> float:
         return cross_entropy(logits(model, held, longest, divide), held_targets)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from longshort.tasks._training import Progress, copy_weights, interruptible
 
 def run_epochs(
     model: Any,
-    steps: Callable[[], Iterable[float]],
+    steps: Callable[[], Generator[float, None, None]],
     validate: Callable[[], float] | None,
     *,
     epochs: int,
@@ -48,9 +49,11 @@ def run_epochs(
         with interruptible() as interrupt:
             for epoch in range(1, epochs + 1):
                 losses = []
-                for loss in steps():
-                    losses.append(loss)
-                    interrupt.check()
+                # Closed at once where Ctrl-C ends it: only then does the model have its weights.
+                with closing(steps()) as running:
+                    for loss in running:
+                        losses.append(loss)
+                        interrupt.check()
                 if not losses:  # it had ended before the epoch began
                     break
                 error = float(np.mean(losses))

@@ -10,6 +10,7 @@ import numpy as np
 from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._token_loss import as_it_is
 from longshort.tasks._training import copy_weights, interruptible
+from longshort.tasks._training_steps import training_steps
 
 LENGTH = 32  # tokens that are scored before each step of learning
 
@@ -45,11 +46,12 @@ def adapted_loss(net: LanguageNet, sequences: Iterable[np.ndarray], learning_rat
     with interruptible() as interrupt:
         for ids in sequences:
             own.stack.reset_state(1)
-            for start in range(0, len(ids) - 1, LENGTH):
-                part = ids[start : start + LENGTH + 1]
-                count = len(part) - 1
-                inputs, targets = np.zeros((2, 1, LENGTH), np.int32)  # padding, 0, costs nothing
-                inputs[0, :count], targets[0, :count] = part[:-1], part[1:]
-                total += float(model.train_on_batch([inputs, targets], targets)) * count
-                interrupt.check()
+            with training_steps(model) as step:
+                for start in range(0, len(ids) - 1, LENGTH):
+                    part = ids[start : start + LENGTH + 1]
+                    count = len(part) - 1
+                    inputs, targets = np.zeros((2, 1, LENGTH), np.int32)  # padding costs nothing
+                    inputs[0, :count], targets[0, :count] = part[:-1], part[1:]
+                    total += step([inputs, targets], targets) * count
+                    interrupt.check()
     return total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from longshort.tasks._language_net import LanguageNet
 from longshort.tasks._language_scoring import Scorer
 from longshort.tasks._token_loss import as_it_is
 from longshort.tasks._training import Progress
+from longshort.tasks._training_steps import training_steps
 
 # Called after each training step with the tokens seen so far, those of the whole training, and the
 # loss of the step in nats a token.
@@ -114,17 +115,17 @@ def train(
     per_step = plan.batch_size * plan.length
     epochs = itertools.count(1)
 
-    def train_steps() -> Iterator[float]:
+    def train_steps() -> Generator[float, None, None]:
         net.stack.reset_state(plan.batch_size)
-        for inputs, targets in _segments(ids, plan, next(epochs), rng):
-            rate = course.next()
-            if rate is None:
-                return
-            optimizer.learning_rate = rate
-            loss = float(model.train_on_batch([inputs, targets], targets))
-            if on_step is not None:
-                on_step(course.done * per_step, plan.total * per_step, loss)
-            yield loss
+        with training_steps(model) as step:
+            for inputs, targets in _segments(ids, plan, next(epochs), rng):
+                rate = course.next()
+                if rate is None:
+                    return
+                loss = step([inputs, targets], targets, rate=rate)
+                if on_step is not None:
+                    on_step(course.done * per_step, plan.total * per_step, loss)
+                yield loss
 
     return run_epochs(
         net.model,

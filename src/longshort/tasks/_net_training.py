@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshort.tasks._training import Progress, copy_weights, interruptible
+from longshort.tasks._training_steps import training_steps
 
 Array = NDArray[Any]
 
@@ -120,10 +121,10 @@ def train(
     try:
         with interruptible() as interrupt:
             for epoch in range(1, plan.epochs + 1):
-                for index in _batches(rng, num_windows, plan):
-                    inputs, targets = gather(index)
-                    model.train_on_batch(inputs, targets)
-                    interrupt.check()
+                with training_steps(model) as step:
+                    for index in _batches(rng, num_windows, plan):
+                        step(*gather(index))
+                        interrupt.check()
                 last, now = validate()
                 losses.append(last)
                 if last < best:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
 from longshort.tasks._seq2seq_scoring import Scorer
 from longshort.tasks._token_loss import as_it_is
 from longshort.tasks._training import Progress
+from longshort.tasks._training_steps import training_steps
 
 # Steps of a training whose epochs are not given: 20 passes over 29,000 pairs in batches of 64.
 USUAL_STEPS, MOST_EPOCHS = 9_000, 100
@@ -74,14 +75,14 @@ def train(
     )
     model.compile(optimizer=optimizer, loss=as_it_is)
 
-    def train_steps() -> Iterator[float]:
-        for batch in pair_batches(lengths, plan.batch_size, rng):
-            rate = course.next()
-            if rate is None:
-                return
-            optimizer.learning_rate = rate
-            source, target, following = arrays(pairs, batch)
-            yield float(model.train_on_batch([source, target, following], following))
+    def train_steps() -> Generator[float, None, None]:
+        with training_steps(model) as step:
+            for batch in pair_batches(lengths, plan.batch_size, rng):
+                rate = course.next()
+                if rate is None:
+                    return
+                source, target, following = arrays(pairs, batch)
+                yield step([source, target, following], following, rate=rate)
 
     return run_epochs(
         net.model,

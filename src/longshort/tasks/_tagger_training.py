@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from longshort.tasks._member_training import Weights, begin_anew, member_seed, t
 from longshort.tasks._tagger_input import Encoded, pad_rows, rounded, training_inputs
 from longshort.tasks._tagger_net import TaggerNet
 from longshort.tasks._training import Progress, copy_weights
+from longshort.tasks._training_steps import training_steps
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ def train_taggers(
             net.model.set_weights(copy_weights(nets[number].model))
             begin_anew(net.model)
 
-        def steps() -> Iterator[float]:
-            for batch in shuffled_batches(rounded(encoded.lengths), size, rng):
-                inputs = training_inputs(encoded, batch, rare, plan.word_dropout, rng)
-                loss = float(net.model.train_on_batch(inputs, pad_rows(targets, batch, -1)))
-                check()
-                yield loss
+        def steps() -> Generator[float, None, None]:
+            with training_steps(net.model) as step:
+                for batch in shuffled_batches(rounded(encoded.lengths), size, rng):
+                    inputs = training_inputs(encoded, batch, rare, plan.word_dropout, rng)
+                    loss = step(inputs, pad_rows(targets, batch, -1))
+                    check()
+                    yield loss
 
         return run_epochs(
             net.model,

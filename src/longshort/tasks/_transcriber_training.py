@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from longshort.tasks._error_rates import edit_distance
 from longshort.tasks._member_training import begin_anew
 from longshort.tasks._scores import log_softmax
 from longshort.tasks._training import Progress
+from longshort.tasks._training_steps import training_steps
 
 Array = NDArray[np.floating]
 Labels = tuple[int, ...]
@@ -99,20 +100,21 @@ def train_transcriber(
     longest = max(map(len, training.features))
     least = [reduction * frames_needed(labels) for labels in training.labels]
 
-    def train_steps() -> Iterator[float]:
+    def train_steps() -> Generator[float, None, None]:
         features = training.features
         if augment is not None:
             pairs = zip(features, least, strict=True)
             features = [augment(x, fewest, longest, rng) for x, fewest in pairs]
-        for batch in shuffled_batches([len(x) for x in features], batch_size, rng, longest):
-            labels = [training.labels[i] for i in batch.rows]
-            counts = [-(-len(features[i]) // reduction) for i in batch.rows]
-            # Rows of padding say nothing in one step and do not count.
-            extra = batch.size - len(labels)
-            targets = CTCLoss.pack(labels + [()] * extra, counts + [1] * extra, width)
-            loss = float(model.train_on_batch(_pad(features, batch), targets, batch.weights))
-            check()
-            yield loss
+        with training_steps(model) as step:
+            for batch in shuffled_batches([len(x) for x in features], batch_size, rng, longest):
+                labels = [training.labels[i] for i in batch.rows]
+                counts = [-(-len(features[i]) // reduction) for i in batch.rows]
+                # Rows of padding say nothing in one step and do not count.
+                extra = batch.size - len(labels)
+                targets = CTCLoss.pack(labels + [()] * extra, counts + [1] * extra, width)
+                loss = step(_pad(features, batch), targets, batch.weights)
+                check()
+                yield loss
 
     def validate() -> float:
         (log_probs,) = label_log_probs(model, held.features, reduction)
