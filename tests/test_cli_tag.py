@@ -127,3 +127,14 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     assert "overwrite the input" in refused(*train, names, "--model", names)
     assert "--wide: is for a forecaster" in refused("predict", model, names, "--wide")
     assert "overwrite the input" in refused("predict", model, names, "--output", names)
+
+
+def test_word_vectors(folder: Path, tmp_path: Path) -> None:
+    vectors = tmp_path / "v.txt"
+    vectors.write_text("ann 1 2 3\nrome 0.5 1 2\n")
+    options = ("--vectors", vectors, "--word-size", "3", "--model", tmp_path / "x", *SMALL)
+    result = run("train", "tag", folder / "names.txt", *options)
+    assert result.exit_code == 0, result.output
+    assert (load(tmp_path / "x").vectors, load(tmp_path / "x").word_size) == (str(vectors), 3)
+    same = ("--vectors", vectors, "--model", vectors, *SMALL)
+    assert "v.txt" in refused("train", "tag", folder / "names.txt", *same)

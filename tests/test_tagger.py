@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -136,6 +137,32 @@ def test_state_of_features(fitted: Tagger) -> None:
     for number in (0, 10**6, "2"):
         with pytest.raises(ValueError, match="num_members"):
             fitted._least_bytes({**state, "num_members": number})
+
+
+def test_word_vectors(tmp_path: Any) -> None:
+    """The form that a word is looked up by wins, then the first; all members begin with them."""
+    sentences, tags = [["Rome", "in", "1984", "Xy"]] * 4, [["LOC", "O", "O", "O"]] * 4
+    path = tmp_path / "v.txt"
+    lines = ["Rome 9 9 9", "in 1 2 3", "ROME 8 8 8", "rome 1 0 0", "1066 0 1 0", "1984 5 5 5"]
+    path.write_text("\n".join([*lines, "other 7 7 7"]))
+    options: dict[str, Any] = {"char_units": 2, "word_size": 3, "word_dropout": 0.0}
+    options |= {"epochs": 1, "learning_rate": 1e-9, "num_members": 2, "validation_split": 0}
+    model = Tagger(4, vectors=str(path), **options).fit(sentences, tags)
+    rows = [model._word_code.words.index(word) for word in ("rome", "in", "0000")]
+    tables = [w for w in model.model_.weights if w.path.endswith("word_table/embeddings")]
+    assert len(tables) == 2
+    for table in tables:
+        found = keras.ops.convert_to_numpy(table)
+        np.testing.assert_allclose(found[rows], [[1, 0, 0], [1, 2, 3], [0, 1, 0]], atol=1e-6)
+        assert not found[0].any() and found[model._word_code.words.index("xy")].any()
+    path.unlink()  # not needed any more
+    model.save(tmp_path / "x")
+    assert load(tmp_path / "x").predict(sentences) == model.predict(sentences)
+    path.write_text("rome 1 2\n")
+    with pytest.raises(DataError, match=r"vectors of size 2, word_size is 3. Give word_size=2"):
+        Tagger(4, vectors=str(path), **options).fit(sentences, tags)
+    with pytest.raises(DataError, match="vectors must be a file name as a str, got 3"):
+        Tagger(vectors=3).fit(sentences, tags)  # type: ignore[arg-type]
 
 
 def test_empty_sentences_and_unknown_words(fitted: Tagger) -> None:

@@ -69,6 +69,10 @@ def train_tag(
     scheme: Annotated[
         str, typer.Option(help="How tags mark spans: auto, none, IOB1, IOB2, BIOES.")
     ] = "auto",
+    vectors: Annotated[
+        str | None, typer.Option(help="Word vectors to begin with (word2vec or GloVe as text).")
+    ] = None,
+    word_size: Annotated[int | None, typer.Option(help="Values of a word's vector.", min=1)] = None,
     num_members: NumMembers = None,
     epochs: Epochs = None,
     seed: Seed = 1,
@@ -81,13 +85,15 @@ def train_tag(
 
     Example: `longshort train tag chunks.txt --tag-col 2 --model chunks.longshort`
     """
-    inputs = [data] if validation is None else [data, validation]
+    inputs = [data, *(path for path in (validation, vectors) if path is not None)]
     common.check_targets({"--model": model}, inputs=inputs)
     from longshort.tasks import Tagger
 
     given: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
+        "word_size": word_size,
+        "vectors": vectors,
         "num_members": num_members,
         "epochs": epochs,
         "seed": seed,

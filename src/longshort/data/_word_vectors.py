@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,18 +16,22 @@ if TYPE_CHECKING:
 
 
 def read_word_vectors(
-    path: str | os.PathLike[str], vocabulary: Vocabulary, rng: np.random.Generator
+    path: str | os.PathLike[str],
+    vocabulary: Vocabulary,
+    rng: np.random.Generator,
+    form: Callable[[str], str] = str,
 ) -> np.ndarray:
     """Read the vectors of the words of a vocabulary; of the file no more than a line is in memory.
 
     A line has a word and its numbers, with single spaces between them; a first line with the number
-    of words and that of dimensions (word2vec) is left out. Where the vocabulary is in lower case, a
-    word's own form wins over The or THE, and else the first in the file.
+    of words and that of dimensions (word2vec) is left out. Where the vocabulary is in lower case
+    or of other forms, a word's own form wins over The or THE, and else the first in the file.
 
     Args:
         path: The file, also of .gz.
         vocabulary: V words.
         rng: Draws the vectors of words that the file lacks, with the deviation of those it has.
+        form: What a word of the file is looked up by.
 
     Returns:
         (V, E) float32; zeros for padding.
@@ -51,7 +56,7 @@ def read_word_vectors(
                 f"{path}: line {number}: expected a word and {max(size, 1)} numbers, got "
                 f"{len(fields) - 1} fields after the first. Repair or drop the line."
             )
-        place = vocabulary.index(word)
+        place = vocabulary.index(form(word))
         same = place != UNKNOWN and vocabulary.tokens[place] == word
         if place == UNKNOWN or place in exact or (place in rows and not same):
             continue

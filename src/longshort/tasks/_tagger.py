@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from longshort._errors import DataError
 from longshort.data._tag_schemes import SCHEMES, find_scheme
 from longshort.data._vocabulary import Vocabulary
+from longshort.data._word_vectors import read_word_vectors
 from longshort.tasks._base import Task, check_whole
 from longshort.tasks._member_training import member_seed, read_num_members
 from longshort.tasks._span_scores import span_scores
@@ -22,6 +24,7 @@ from longshort.tasks._tagger_input import (
     WordCode,
     check_sentences,
     check_tags,
+    form,
     words_of,
 )
 from longshort.tasks._tagger_net import TaggerNet, TaggerShape, joined
@@ -67,6 +70,8 @@ class Tagger(Task):
         min_count: Words that occur less often are unknown.
         lowercase: Whether words are looked up in lower case, with 0 for each digit. Spelling and
             the way of writing are kept.
+        vectors: A file of word vectors (word2vec or GloVe as text, also .gz) of `word_size`
+            numbers each, to begin with; read in `fit` and not needed later.
         learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
         epochs: Most passes over the training part.
         batch_size: Sentences a training step.
@@ -125,6 +130,7 @@ class Tagger(Task):
         scheme: str | None = "auto",
         min_count: int = 1,
         lowercase: bool = True,
+        vectors: str | None = None,
         learning_rate: float = 0.003,
         epochs: int = 12,
         batch_size: int = 32,
@@ -144,6 +150,7 @@ class Tagger(Task):
         self.scheme = scheme
         self.min_count = min_count
         self.lowercase = lowercase
+        self.vectors = vectors
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.batch_size = batch_size
@@ -207,6 +214,8 @@ class Tagger(Task):
         self._usual = usual_tags(words_of(tokens), gold)
         parts, part_gold = _cut(tokens), _cut(gold)
         nets = self._build(self.num_members)
+        if self.vectors is not None:
+            self._begin_with(self.vectors, nets)
         self._reader = TagReader(nets[:1])  # of the one in training
         weights, history = self._train(nets, parts, part_gold, held, held_gold, progress)
         for net, each in zip(nets, weights, strict=False):
@@ -376,6 +385,18 @@ class Tagger(Task):
             TaggerNet(shape, member_seed(self.seed, number), self._code.allowed)
             for number in range(num_members)
         ]
+
+    def _begin_with(self, vectors: str, nets: list[TaggerNet]) -> None:
+        look_up = partial(form, lowercase=self.lowercase)
+        rng = np.random.default_rng([self.seed, 2])
+        table = read_word_vectors(vectors, self._word_code.words, rng, look_up)
+        if table.shape[1] != self.word_size:
+            raise DataError(
+                f"Tagger: {vectors} has vectors of size {table.shape[1]}, word_size is "
+                f"{self.word_size}. Give word_size={table.shape[1]}."
+            )
+        for net in nets:
+            net.reader.get_layer("word_table").embeddings.assign(table)
 
     def _shape(self, num_words: int, num_chars: int, num_values: tuple[int, ...]) -> TaggerShape:
         return TaggerShape(

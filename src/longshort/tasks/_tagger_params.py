@@ -45,6 +45,8 @@ def check_params(params: dict[str, Any]) -> None:
         *check_whole("patience", params["patience"], 1, 10**9),
         *check_whole("seed", params["seed"], 0, MAX_SEED),
     ]
+    if not isinstance(params["vectors"], str | None):
+        faults.append(f"vectors must be a file name as a str, got {params['vectors']!r}")
     if (given := params["scheme"]) not in (None, "auto", *SCHEMES):
         faults.append(
             f"scheme must be 'auto', None, {', '.join(map(repr, SCHEMES))}, got {given!r}"
