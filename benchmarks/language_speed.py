@@ -60,7 +60,7 @@ def weights_of(problem: dict[str, Any]) -> list[np.ndarray]:
 class KerasContender(KerasTrained):
     """The usual Keras program, with one LSTM or the other."""
 
-    ours = False  # `fit` in either case
+    by_task = False
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras
@@ -100,7 +100,7 @@ class KerasContender(KerasTrained):
 class ModelContender(KerasContender):
     """What `LanguageModel.fit` runs, without dropout."""
 
-    ours = True
+    by_task = True
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras

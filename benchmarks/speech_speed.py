@@ -87,8 +87,8 @@ class KerasContender(KerasTrained):
         from longshort.layers import CTCLoss
         from longshort.tasks import _transcriber_net
 
-        self.ours = name == "longshort"
-        if not self.ours:
+        self.by_task = name == "longshort"
+        if not self.by_task:
             ours = _transcriber_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:

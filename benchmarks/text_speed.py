@@ -63,9 +63,10 @@ def make_batches(shape: Shape) -> list[Texts]:
         if shape.kind == "tag":
             targets = np.where(mask, rng.integers(0, shape.K, mask.shape), -1)
         places = places.reshape(mask.shape)
-        batches.append(
-            Texts(*(a.astype(np.int32) for a in (words, mask, targets)), places, spelling)
+        words, targets, places, spelling = (
+            each.astype(np.int32) for each in (words, targets, places, spelling)
         )
+        batches.append(Texts(words, mask, targets, places, spelling))
     return batches
 
 
@@ -94,8 +95,8 @@ class KerasContender(KerasTrained):
 
         from longshort.tasks import _tagger_net, _text_net
 
-        self.ours = name == "longshort"
-        if not self.ours:
+        self.by_task = name == "longshort"
+        if not self.by_task:
             ours = _text_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:

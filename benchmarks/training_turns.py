@@ -36,21 +36,26 @@ class Trained:
 
 
 class KerasTrained(Trained):
-    """A compiled model: ours trains as the tasks do, Keras' own as its users do, by `fit`."""
+    """A compiled model, trained as the tasks do, or by `fit` as users of Keras do."""
 
     model: Any
-    ours: bool
+    by_task: bool
 
     def batch(self, number: int) -> tuple[Any, Any]:
         """Return inputs and targets of batch `number` modulo STEPS."""
         raise NotImplementedError
 
     def step(self, number: int) -> float:
-        return float(self.model.train_on_batch(*self.batch(number)))
+        if not self.by_task:
+            return float(self.model.train_on_batch(*self.batch(number)))
+        from longshort.tasks._training_steps import training_steps
+
+        with training_steps(self.model) as step:
+            return step(*self.batch(number))
 
     def steps(self, task: str, count: int) -> None:
         batches = (self.batch(number) for number in range(count))
-        if not self.ours:
+        if not self.by_task:
             self.model.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0)
             return
         from longshort.tasks._training_steps import training_steps

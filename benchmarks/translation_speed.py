@@ -78,8 +78,8 @@ class KerasContender(KerasTrained):
         from longshort.tasks import _seq2seq_net
         from longshort.tasks._token_loss import as_it_is
 
-        self.ours = name == "longshort"
-        if not self.ours:
+        self.by_task = name == "longshort"
+        if not self.by_task:
             ours = _seq2seq_net.seeded_lstm
 
             def keras_lstm(*given: Any, **options: Any) -> Any:
@@ -88,16 +88,16 @@ class KerasContender(KerasTrained):
             _seq2seq_net.seeded_lstm = keras_lstm
             _seq2seq_net.Bidirectional = keras.layers.Bidirectional
         net = build_net(shape)
-        self.model = net.trainer if self.ours else net.model
+        self.model = net.trainer if self.by_task else net.model
         self.model.compile(
-            loss=as_it_is if self.ours else smoothed_loss,
+            loss=as_it_is if self.by_task else smoothed_loss,
             optimizer=keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP),
         )
         self.batches = make_pairs(shape)
 
     def batch(self, number: int) -> tuple[Any, Any]:
         source, target, following = self.batches[number % STEPS]
-        given = (source, target, following) if self.ours else (source, target)
+        given = (source, target, following) if self.by_task else (source, target)
         return given, following
 
 

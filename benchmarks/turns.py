@@ -192,7 +192,9 @@ def take_turns(
     counts = {}
     for worker in workers:
         worker.seconds(task, 1)  # compiles
-        counts[worker.name] = max(1, round(seconds / worker.seconds(task, 1)))
+        # A single step has all that a call costs by itself, such as Keras' `fit`.
+        few = max(1, round(seconds / 5 / worker.seconds(task, 1)))
+        counts[worker.name] = max(1, round(seconds * few / worker.seconds(task, few)))
     taken: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for _ in range(rounds):
         for worker in workers:

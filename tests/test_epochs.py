@@ -65,6 +65,26 @@ def test_a_limit_of_its_own_ends_it() -> None:
     assert found[1] == [1.0]  # no step, no epoch
 
 
+def test_steps_are_closed_before_it_ends() -> None:
+    model, closed = Counting(), []
+
+    def steps() -> Generator[float, None, None]:
+        try:
+            yield 1.0
+            yield 1.0
+        finally:
+            closed.append(True)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    given = {"epochs": 1, "patience": 1}
+    run_epochs(model, steps, None, progress=None, **given)
+    with pytest.raises(KeyboardInterrupt):
+        run_epochs(model, steps, interrupt, progress=None, **given)
+    assert closed == [True, True]
+
+
 def test_divergence() -> None:
     assert train([np.inf, 0.5, np.nan, 0.7, 0.8])[0] == 4.0
     with pytest.raises(DataError, match="Lower learning_rate"):

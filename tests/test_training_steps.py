@@ -68,6 +68,33 @@ def test_a_step_that_fails_says_why() -> None:
         step(X[..., :2], Y)
 
 
+def test_a_step_that_fails_leaves_what_was_learnt() -> None:
+    model, other = compiled(), compiled()
+    with pytest.raises(ValueError, match=r"shape|dimension|incompatible"):
+        with training_steps(model) as step:
+            step(X, Y)
+            step(X[..., :2], Y)
+    with training_steps(other) as step:
+        step(X, Y)
+    np.testing.assert_array_equal(model.predict(X, verbose=0), other.predict(X, verbose=0))
+
+
+def test_rates() -> None:
+    """A schedule takes no rate; an optimizer inside another gets it."""
+    model = compiled()
+    model.compile(keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 9)), "mse")
+    with training_steps(model) as step, pytest.raises(TypeError, match="schedule"):
+        step(X, Y, rate=0.1)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)), "mse")
+    before = values(model)[0].copy()
+    with training_steps(model) as step:
+        step(X, Y, rate=0.0)
+    np.testing.assert_array_equal(values(model)[0], before)
+    with training_steps(model) as step:
+        step(X, Y, rate=0.5)
+    assert (values(model)[0] != before).any()
+
+
 def test_compiled_anew() -> None:
     model, other = compiled(), compiled()
     for each in (model, other):

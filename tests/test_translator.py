@@ -17,6 +17,8 @@ from longshort.tasks._cross_attention import KINDS
 from longshort.tasks._seq2seq_net import Seq2SeqNet, Seq2SeqPlan
 from longshort.tasks._seq2seq_pairs import Pairs, arrays, pair_batches
 from longshort.tasks._seq2seq_scoring import Scorer
+from longshort.tasks._token_loss import as_it_is
+from longshort.tasks._training_steps import training_steps
 
 QUICK: dict[str, Any] = {"unit": "word", "embedding_size": 4, "epochs": 1, "batch_size": 16}
 
@@ -113,6 +115,33 @@ def test_input_feeding_reads_the_step_before(tmp_path: Any) -> None:
     np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[1][:, 0], expected[:, 0], rtol=1e-5, atol=1e-6)
     assert (np.abs(found[1] - expected)[:, 1:].max(axis=-1) > 1e-4).all()
+
+
+def test_gradient_through_input_feeding() -> None:
+    """The loss changes along a random direction as its gradient says."""
+    net = Seq2SeqNet(Seq2SeqPlan(9, 9, True, 3, 6, 1, "additive", True, dropout=0.0, seed=3))
+    given = [np.array([[5, 4, 8], [6, 0, 0]], np.int32)]
+    given += [np.array(each, np.int32) for each in ([[2, 7, 4], [2, 8, 0]], [[7, 4, 3], [8, 3, 0]])]
+    variables = net.trainer.trainable_variables
+    rng = np.random.default_rng(0)
+    for variable in variables:
+        variable.assign(rng.normal(0, 0.5, variable.shape))
+    start = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    along = [rng.normal(size=each.shape) for each in start]
+
+    def loss(share: float) -> float:
+        for variable, at, by in zip(variables, start, along, strict=True):
+            variable.assign(at + share * by)
+        return float(np.asarray(net.trainer(given))[0])
+
+    expected = (loss(1e-2) - loss(-1e-2)) / 2e-2
+    loss(0.0)
+    net.trainer.compile(keras.optimizers.SGD(1.0), loss=as_it_is)
+    with training_steps(net.trainer) as step:
+        step(given, given[2])
+    moved = [at - keras.ops.convert_to_numpy(v) for at, v in zip(start, variables, strict=True)]
+    found = sum(float((by * m).sum()) for by, m in zip(along, moved, strict=True))
+    assert found == pytest.approx(expected, rel=1e-2)
 
 
 def test_input_feeding_learns(tmp_path: Any) -> None:

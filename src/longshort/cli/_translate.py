@@ -35,7 +35,9 @@ class TranslatorOptions:
     attention: Annotated[str | None, typer.Option(help="additive, general or dot.")] = None
     input_feeding: Annotated[
         bool | None,
-        typer.Option("--input-feeding", help="The decoder reads what it drew from the source."),
+        typer.Option(
+            "--input-feeding", help="The decoder reads what its last step found; slower to train."
+        ),
     ] = None
     vocabulary_size: Annotated[int | None, typer.Option(help="Most tokens.", min=5)] = None
     min_count: Annotated[

@@ -24,8 +24,8 @@ def read_word_vectors(
     """Read the vectors of the words of a vocabulary; of the file no more than a line is in memory.
 
     A line has a word and its numbers, with single spaces between them; a first line with the number
-    of words and that of dimensions (word2vec) is left out. Where the vocabulary is in lower case
-    or of other forms, a word's own form wins over The or THE, and else the first in the file.
+    of words and that of dimensions (word2vec) is left out. Of words that are looked up by one form,
+    as The and THE are in lower case, the form itself wins, and else the first in the file.
 
     Args:
         path: The file, also of .gz.

@@ -1,4 +1,4 @@
-"""A decoder that is told at each step what the last one made of the source (Luong et al. 2015)."""
+"""A decoder that reads at each step what the softmax of the last one read (Luong et al. 2015)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class InputFeeding(keras.layers.Layer):
 
     Args:
         step: Of a single candidate: vector (B, 1, E), what to multiply both LSTMs' outputs with
-            (B, 1, H), values, keys, mask and states (B, 1, each) to what the softmax is of
-            (B, 1, E), attention (B, 1, S) and the states after it.
+            (B, 1, H), values, keys, mask and states (B, 1, each), the last of them what is fed, to
+            what the softmax reads (B, 1, E), attention (B, 1, S) and the states after it.
         dropout: Share of the LSTMs' outputs dropped in training.
         seeds: Two, of the noise.
         kwargs: `name`, `dtype`.
 
     Shapes:
         Vectors (B, T, E), values and keys (B, S, H), mask (B, S) and states (B, each) to what the
-        softmax is of (B, T, E), attention (B, T, S) and the states behind the last step, padding
+        softmax reads (B, T, E), attention (B, T, S) and the states behind the last step, padding
         counted as steps.
     """
 
@@ -44,18 +44,23 @@ class InputFeeding(keras.layers.Layer):
         steps = tuple(ops.transpose(each, (1, 0, 2)) for each in (vectors, *kept))
 
         def advance(before: Any, x: Any) -> Any:
-            given = [ops.expand_dims(each, 1) for each in (*x, *before)]
+            given = [ops.expand_dims(each, 1) for each in (*x, *before[1:])]
             found = self.step([*given[:3], values, keys, mask, *given[3:]])
-            combined, weights, *after = (ops.squeeze(each, 1) for each in found)
-            return tuple(after), (combined, weights)
+            _, *after = (ops.squeeze(each, 1) for each in found)
+            return (tuple(after),) * 2
 
-        after, found = ops.scan(advance, states, steps)
-        return [*(ops.transpose(each, (1, 0, 2)) for each in found), *after]
+        # Stacked as a whole, attention too: what Keras stacks on TensorFlow is of the structure of
+        # the state, and on JAX what nobody reads is left out.
+        first = ops.zeros_like(values[:, :, 0])
+        (_, *after), (weights, *_, combined) = ops.scan(advance, (first, *states), steps)
+        return [*(ops.transpose(each, (1, 0, 2)) for each in (combined, weights)), *after]
 
-    def compute_output_spec(self, vectors: Any, values: Any, *others: Any) -> Any:
+    def compute_output_spec(
+        self, vectors: Any, values: Any, keys: Any, mask: Any, *states: Any
+    ) -> Any:
         """Return shapes and types of all outputs."""
         weights = (*vectors.shape[:2], values.shape[1])
-        shapes = [vectors.shape, weights, *(state.shape for state in others[2:])]
+        shapes = [vectors.shape, weights, *(state.shape for state in states)]
         return [keras.KerasTensor(shape, self.compute_dtype) for shape in shapes]
 
     def get_config(self) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def begin_anew(model: Any) -> None:
     from keras import ops
 
     for variable in model.optimizer.variables:
-        variable.assign(ops.zeros(variable.shape, variable.dtype))
+        if variable.name != "learning_rate":  # a number, where it is not a schedule
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
 
 
 def train_each(

@@ -34,7 +34,7 @@ class Seq2SeqPlan:
         units: H, even: of each LSTM of the decoder; each direction of the encoder has H / 2.
         num_layers: LSTM layers of the encoder.
         attention: Kind of `CrossAttention`.
-        input_feeding: Whether the decoder is told what the softmax was of one step before.
+        input_feeding: Whether the decoder reads what the softmax of the step before read.
         dropout: Of vectors, between layers, and before the softmax.
         seed: Of first weights and noise.
     """
@@ -53,7 +53,8 @@ class Seq2SeqPlan:
     @property
     def state_sizes(self) -> list[int]:
         """Values of each state of the decoder."""
-        return [*[self.units] * 4, *[self.embedding_size] * self.input_feeding]
+        own = [self.units] * 4
+        return [*own, self.embedding_size] if self.input_feeding else own
 
     def num_weights(self) -> int:
         """Return how many weights there are at least."""
@@ -76,8 +77,8 @@ class Seq2SeqNet:
 
     The query is the first layer's output, as in GNMT (Wu et al. 2016): so the context is part of
     a recurrence, and yet no layer has to wait for another's last step. With input feeding (Luong
-    et al. 2015) y1 reads [E[target], f] where f is the tanh of the step before, 0 at first, and
-    the steps of a target have to be taken one after the other.
+    et al. 2015) y1 reads [E[target], f], where f is what the softmax of the step before read, the
+    tanh, 0 at first; the steps of a target have to be taken one after the other.
 
     Attributes:
         plan: What it is built from.
@@ -148,12 +149,12 @@ class Seq2SeqNet:
         self.trainer = keras.Model([source, target, following], loss)
         self.encoder = keras.Model(source, [values, keys, *states])
 
-        read, before = self._read_inputs(), self._state_inputs()
+        read, before = self._source_inputs(), self._state_inputs()
         y, weights, *after = self._decode(target, read, before)
         scores = log_probability(self._logits(y), following)
         self.scorer = keras.Model([target, following, *read, *before], [scores, weights, *after])
 
-    def _read_inputs(self) -> list[Tensor]:
+    def _source_inputs(self) -> list[Tensor]:
         H = self.plan.units
         values, keys = (keras.Input((None, H), name=name) for name in ("values", "keys"))
         return [values, keys, keras.Input((None,), dtype="bool", name="mask")]
@@ -168,11 +169,11 @@ class Seq2SeqNet:
     def _feeding(self) -> InputFeeding:
         E, H = self.plan.embedding_size, self.plan.units
         vectors = keras.Input((1, E), name="vectors")
-        kept = [keras.Input((1, H), name=name) for name in ("kept1", "kept2")]
-        read, before = self._read_inputs(), self._state_inputs(1)
-        found = self._advance(vectors, read, before, kept)
-        step = keras.Model([vectors, *kept, *read, *before], found)
-        return InputFeeding(step, self.plan.dropout, [next(self._seeds) for _ in kept])
+        noise = [keras.Input((1, H), name=name) for name in ("noise1", "noise2")]
+        read, before = self._source_inputs(), self._state_inputs(1)
+        found = self._advance(vectors, read, before, noise)
+        step = keras.Model([vectors, *noise, *read, *before], found)
+        return InputFeeding(step, self.plan.dropout, [next(self._seeds) for _ in noise])
 
     def step(self, candidates: int) -> keras.Model:
         """Return a step of a search with K candidates: they attend as K steps of a target would.
@@ -181,7 +182,7 @@ class Seq2SeqNet:
         (N, K, V), attention (N, K, S) and the states after the step.
         """
         tokens = keras.Input((candidates,), dtype="int32", name="tokens")
-        read, before = self._read_inputs(), self._state_inputs(candidates)
+        read, before = self._source_inputs(), self._state_inputs(candidates)
         combined, *found = self._advance(self.embedding(tokens), read, before)
         chances = ops.log_softmax(self._logits(combined), axis=-1)
         return keras.Model([tokens, *read, *before], [chances, *found])
@@ -191,19 +192,24 @@ class Seq2SeqNet:
         vectors: Tensor,
         read: list[Tensor],
         before: list[Tensor],
-        kept: list[Tensor] | None = None,
+        noise: list[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Take one step with K candidates: what the softmax is of, attention, the states after."""
+        """Take one step with K candidates: what the softmax reads, attention, the states after.
+
+        The outputs of both LSTMs are multiplied with `noise` where it is given.
+        """
         values, keys, mask = read
-        x = ops.concatenate([vectors, *before[4:]], axis=-1)
-        y, *first = _lstm_step(self.decoders[0], x, before[:2])
-        y = y if kept is None else y * kept[0]
+        h1, c1, h2, c2, *fed = before
+        x = ops.concatenate([vectors, *fed], axis=-1)
+        y, *first = _lstm_step(self.decoders[0], x, [h1, c1])
+        y = y if noise is None else y * noise[0]
         context, weights = self.attention(self._queried(y), keys, values, mask)
         both = ops.concatenate([y, context], axis=-1)
-        y, *second = _lstm_step(self.decoders[1], both, before[2:4])
-        y = y if kept is None else y * kept[1]
+        y, *second = _lstm_step(self.decoders[1], both, [h2, c2])
+        y = y if noise is None else y * noise[1]
         combined = self.combine(ops.concatenate([y, context], axis=-1))
-        return [combined, weights, *first, *second, *[combined] * len(before[4:])]
+        after = [*first, *second, combined] if fed else [*first, *second]
+        return [combined, weights, *after]
 
     def _encode(self, source: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         x = vectors = self.source_embedding(source)
@@ -224,7 +230,10 @@ class Seq2SeqNet:
         return values, keys, states
 
     def _decode(self, target: Tensor, read: list[Tensor], states: list[Tensor]) -> list[Tensor]:
-        """Return what the softmax is of, attention and the states after the last real step."""
+        """Return what the softmax reads, attention and the states after the last real step.
+
+        With input feeding padding counts as steps: after it the states mean nothing.
+        """
         vectors = self._dropped(self.embedding(target))
         if self.feeding is not None:
             y, *others = self.feeding(vectors, *read, *states)

@@ -208,14 +208,16 @@ class Tagger(Task):
             part = random_part(len(tokens), self.validation_split, self.seed)
             held, held_gold = _pick(tokens, part), _pick(gold, part)
             tokens, gold = _pick(tokens, ~part), _pick(gold, ~part)
-        self._word_code = WordCode.fit(tokens, self.min_count, self.lowercase)
+        word_code = WordCode.fit(tokens, self.min_count, self.lowercase)
+        table = None if self.vectors is None else self._read_vectors(self.vectors, word_code)
+        self._word_code = word_code
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
         self.num_features_ = len(self._word_code.features)
         self._usual = usual_tags(words_of(tokens), gold)
         parts, part_gold = _cut(tokens), _cut(gold)
         nets = self._build(self.num_members)
-        if self.vectors is not None:
-            self._begin_with(self.vectors, nets)
+        for net in nets if table is not None else []:
+            net.reader.get_layer("word_table").embeddings.assign(table)
         self._reader = TagReader(nets[:1])  # of the one in training
         weights, history = self._train(nets, parts, part_gold, held, held_gold, progress)
         for net, each in zip(nets, weights, strict=False):
@@ -386,17 +388,16 @@ class Tagger(Task):
             for number in range(num_members)
         ]
 
-    def _begin_with(self, vectors: str, nets: list[TaggerNet]) -> None:
+    def _read_vectors(self, vectors: str, code: WordCode) -> np.ndarray:
         look_up = partial(form, lowercase=self.lowercase)
         rng = np.random.default_rng([self.seed, 2])
-        table = read_word_vectors(vectors, self._word_code.words, rng, look_up)
+        table = read_word_vectors(vectors, code.words, rng, look_up)
         if table.shape[1] != self.word_size:
             raise DataError(
                 f"Tagger: {vectors} has vectors of size {table.shape[1]}, word_size is "
                 f"{self.word_size}. Give word_size={table.shape[1]}."
             )
-        for net in nets:
-            net.reader.get_layer("word_table").embeddings.assign(table)
+        return table
 
     def _shape(self, num_words: int, num_chars: int, num_values: tuple[int, ...]) -> TaggerShape:
         return TaggerShape(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 # Trains on inputs and targets, and weights of the rows where they are given; returns the loss.
 Step = Callable[..., float]
@@ -18,7 +19,8 @@ def training_steps(model: keras.Model) -> Iterator[Step]:
 
     There each `train_on_batch` collects the variables of all layers, puts new values into them and
     sets the metrics back, some 2 of 10 ms of a step of a text classifier. Here the values stay
-    outside; the variables get them at the end, however that comes, and are not to be read before.
+    outside; the variables get them at the end, however that comes, and are neither to be read nor
+    to be set before: the learning rate comes with the step.
 
     Args:
         model: Compiled, without metrics but the loss.
@@ -26,6 +28,9 @@ def training_steps(model: keras.Model) -> Iterator[Step]:
     Yields:
         A function of inputs, targets, weights of the rows (None: all the same) and the learning
         rate (None: the optimizer's own) that takes a step and returns its loss.
+
+    Raises:
+        TypeError: From a step that gets a rate where the optimizer has a schedule.
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
@@ -46,42 +51,31 @@ def training_steps(model: keras.Model) -> Iterator[Step]:
 
         yield on_batch
         return
-    run = _compiled(model)
+    if not optimizer.built:
+        optimizer.build(model.trainable_variables)
+    model.make_train_function()  # once for each `compile`; it takes the state's memory for the next
     variables = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
-    state = [[each.value for each in some] for some in variables]
-    metrics = [keras.ops.zeros_like(each.value) for each in model.metrics_variables]
-    rates = [i for i, each in enumerate(optimizer.variables) if each.name == "learning_rate"]
+    state: Any = [[each.value for each in some] for some in variables]
+    metrics = [np.zeros(each.shape, each.dtype) for each in model.metrics_variables]
+    # Of an optimizer that wraps another (loss scaling) the inner one's comes last.
+    rates = [i for i, each in enumerate(optimizer.variables) if each.name == "learning_rate"][-1:]
 
     def step(x: Any, y: Any, weights: Any = None, rate: float | None = None) -> float:
         nonlocal state
         if rate is not None:
-            state[2][rates[0]] = keras.ops.convert_to_tensor(rate, "float32")
-        given, state = state, []  # its memory is given away: if the step fails, nothing is left
-        loss, state = run(given, metrics, (x, y, weights))
-        return float(loss)
+            if not rates:
+                raise TypeError("training_steps: the learning rate is a schedule's.")
+            variable = optimizer.variables[rates[0]]
+            state[2][rates[0]] = keras.ops.convert_to_tensor(rate, variable.dtype)
+        data = iter([(x, y, weights)])
+        logs, (*after, _) = model.train_function((*state, metrics), data)
+        state = [list(values) for values in after]
+        return float(logs["loss"])
 
     try:
         yield step
     finally:
-        for some, values in zip(variables, state, strict=False):
+        for some, values in zip(variables, state, strict=True):
             for variable, value in zip(some, values, strict=True):
-                variable.assign(value)
-
-
-def _compiled(model: keras.Model) -> Any:
-    """Return Keras' step as a function of its state, compiled once for each `model.compile`."""
-    import jax
-
-    known = vars(model).get("_longshort_step")
-    if known is None or known[0] is not model.optimizer:
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-
-        def train_step(state: Any, metrics: Any, data: Any) -> Any:
-            logs, after = model.train_step((*state, metrics), data)
-            return logs["loss"], [list(values) for values in after[:3]]
-
-        known = model.optimizer, jax.jit(train_step, donate_argnums=0)
-        # Past Keras, which would look for layers in it.
-        vars(model)["_longshort_step"] = known
-    return known[1]
+                if not value.is_deleted():  # given away to a step that failed
+                    variable.assign(value)

@@ -39,8 +39,8 @@ class Translator(Task):
         num_layers: Bidirectional LSTM layers of the encoder; the decoder has two.
         embedding_size: Values of a token's vector.
         attention: `"additive"`, `"general"` or `"dot"`; see `longshort.tasks._cross_attention`.
-        input_feeding: Whether the decoder also reads what the last step drew from the source (Luong
-            et al. 2015); its steps are then trained one after the other, which takes longer.
+        input_feeding: Whether the decoder also reads the vector that the softmax of the step before
+            read (Luong et al. 2015); steps are then trained one after the other, and slower.
         unit: What a token is: `"subword"` (needs `pip install longshort[text]`), `"word"` or
             `"char"`; see `longshort.data.Vocabulary`.
         vocabulary_size: Most tokens; None: 4,000 subwords, all words or characters.
