@@ -66,6 +66,17 @@ def test_train_options(folder: Path) -> None:
     assert given.items() <= params.items()
 
 
+def test_train_on_all(folder: Path) -> None:
+    options = ("--units", 4, "--epochs", 1, "--validation-split", 0)
+    files = (folder / "cats.txt", "--model", folder / "all.longshort")
+    assert "last training loss" in run("train", "language", *files, *options).stdout
+    assert load(folder / "all.longshort").num_held_out_ == 0
+    both = (*options, "--validation", folder / "more.txt")
+    assert (
+        "--validation-split: is not used" in run("train", "language", *files, *both, code=2).stderr
+    )
+
+
 def test_generate(folder: Path) -> None:
     args = ("generate", folder / "cats.longshort", "--prompt", "mat.\\n", "--max-tokens", 12)
     text = load(folder / "cats.longshort").generate("mat.\n", max_tokens=12, temperature=0.5)

@@ -32,6 +32,9 @@ def train_language(
     validation: Annotated[
         Path | None, typer.Option(help="Text to stop on, instead of the end of DATA.")
     ] = None,
+    validation_split: Annotated[
+        float | None, typer.Option(help="Share of DATA, its end, to stop on; 0: train on all.")
+    ] = None,
     units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
     num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
     embedding_size: Annotated[
@@ -57,11 +60,13 @@ def train_language(
 ) -> None:
     """Train a language model on a file of text.
 
-    The end of the text, a twentieth, is held out to stop on; `evaluate` scores the model on text of
-    your choice.
+    The end of the text, a twentieth, is held out to stop on; with --validation-split 0 the model
+    learns from that too. `evaluate` scores it on text of your choice.
 
     Example: `longshort train language book.txt --model book.longshort`
     """
+    if None not in (validation, validation_split):
+        raise DataError("--validation-split: is not used with --validation; leave one out.")
     inputs = [data] if validation is None else [data, validation]
     common.check_targets({"--model": model}, inputs=inputs)
     from longshort.tasks import LanguageModel
@@ -79,6 +84,7 @@ def train_language(
         "epochs": epochs,
         "learning_rate": learning_rate,
         "max_minutes": max_minutes,
+        "validation_split": validation_split,
         "seed": seed,
     }
     task = LanguageModel(unit=unit, **{name: v for name, v in given.items() if v is not None})
@@ -193,7 +199,7 @@ def training_bar() -> Iterator[dict[str, Callable[..., None]]]:
 
         def progress(number: int, epochs: int, loss: float) -> None:
             nonlocal epoch
-            epoch = f"epoch {number}/{epochs}, validation loss {loss:.4f}, "
+            epoch = f"epoch {number}/{epochs} ended at {loss:.4f}, "
 
         def on_step(done: int, total: int, loss: float) -> None:
             if text := speed.after(done, total):
