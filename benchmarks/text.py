@@ -9,8 +9,8 @@ Settings are the defaults, but for shakespeare's. Without --test no test part is
 those of the validation part, on which training was stopped too, which makes them a little too good;
 where a set has none, a fixed tenth of the training part is held out. With --test the test part is
 only scored; where a set has no validation part, the task gets the whole training part and holds a
-tenth out by itself. conll2000 and shakespeare are learnt whole and stopped on nothing. The data lie
-in ../shared/data or where LONGSHORT_DATA says.
+tenth out by itself, but shakespeare is learnt whole. The data lie in ../shared/data or where
+LONGSHORT_DATA says.
 
 - sst2, trec, imdb: TextClassifier, accuracy. SST-2 without the labels of phrases, no word vectors.
 - ewt: Tagger, accuracy of the UPOS tags of English EWT. conll2000: Tagger, F1 of chunks from words
@@ -136,12 +136,9 @@ def language_scores(parts: tuple[str, str], seed: int) -> tuple[LanguageModel, d
 
 
 def label_scores(
-    task: type[TextClassifier] | type[Tagger], parts: Parts, seed: int, whole: bool
+    task: type[TextClassifier] | type[Tagger], parts: Parts, seed: int
 ) -> tuple[Any, dict[str, float]]:
-    """Train on all that there is and score; `whole`: without stopping on anything."""
-    options: dict[str, Any] = {"validation_split": 0} if whole else {}
-    held = None if whole else parts.held
-    model = task(seed=seed, **options).fit(*parts.train, validation_data=held, progress=said)
+    model = task(seed=seed).fit(*parts.train, validation_data=parts.held, progress=said)
     return model, model.evaluate(*parts.scored)
 
 
@@ -184,8 +181,6 @@ SETS: dict[str, tuple[Callable[[bool], Any], Any, str, tuple[str, ...]]] = {
         ("adapted_nats", "bigram_nats", "training_seconds"),
     ),
 }
-# What is trained as long as by default and stopped on nothing: a tenth more to learn from.
-WHOLE = ("conll2000",)
 PUBLISHED: Rows = [  # what others report for the test parts (shakespeare: the last tenth)
     {"data": "sst2", "model": "CNN without word vectors", "accuracy": 0.835},
     {"data": "sst2", "model": "LSTM, GloVe", "accuracy": 0.849},
@@ -213,7 +208,7 @@ def measured(name: str, seeds: list[int], test: bool, runs: dict[str, Any]) -> d
         if task is LanguageModel:
             model, scores = language_scores(parts, seed)
         else:
-            model, scores = label_scores(task, parts, seed, name in WHOLE)
+            model, scores = label_scores(task, parts, seed)
         seconds = time.perf_counter() - start
         runs[str(seed)] = {key: scores[key] for key in (score, *others)} | {"seconds": seconds}
         print(f"  seed {seed}: {score} {scores[score]:.4f}, {seconds:.0f} s", flush=True)
