@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, KerasTrained, TorchTrained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare, use_keras_lstm
 from turns import Contender, serve
 
 
@@ -89,12 +89,7 @@ class KerasContender(KerasTrained):
 
         self.by_task = name == "longshort"
         if not self.by_task:
-            ours = _transcriber_net.seeded_lstm
-
-            def keras_lstm(*given: Any, **options: Any) -> Any:
-                return keras.layers.LSTM.from_config(ours(*given, **options).get_config())
-
-            _transcriber_net.seeded_lstm = keras_lstm
+            use_keras_lstm(_transcriber_net)
         self.model = build_net(shape)
         self.model.compile(
             keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=CTCLoss()

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, KerasTrained, TorchTrained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare, use_keras_lstm
 from turns import Contender, serve
 
 
@@ -97,14 +97,7 @@ class KerasContender(KerasTrained):
 
         self.by_task = name == "longshort"
         if not self.by_task:
-            ours = _text_net.seeded_lstm
-
-            def keras_lstm(*given: Any, **options: Any) -> Any:
-                return keras.layers.LSTM.from_config(ours(*given, **options).get_config())
-
-            _text_net.seeded_lstm, _tagger_net.LSTM = keras_lstm, keras.layers.LSTM
-            for module in (_text_net, _tagger_net):
-                module.Bidirectional = keras.layers.Bidirectional
+            use_keras_lstm(_text_net, _tagger_net)
         batches = make_batches(shape)
         if shape.kind == "tag":
             net = build_tagger(shape)

@@ -65,6 +65,23 @@ class KerasTrained(Trained):
                 step(*each)
 
 
+def use_keras_lstm(*modules: Any) -> None:
+    """Have the networks that these modules of ours build consist of Keras' own layers."""
+    import keras
+
+    for module in modules:
+        if hasattr(module, "seeded_lstm"):
+            ours = module.seeded_lstm
+
+            def keras_lstm(*given: Any, ours: Any = ours, **options: Any) -> Any:
+                return keras.layers.LSTM.from_config(ours(*given, **options).get_config())
+
+            module.seeded_lstm = keras_lstm
+        for name in ("LSTM", "Bidirectional"):
+            if hasattr(module, name):
+                setattr(module, name, getattr(keras.layers, name))
+
+
 class TorchTrained(Trained):
     """One that trains in torch: what is its loss, and what is to be trained, is up to it."""
 

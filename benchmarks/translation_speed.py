@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training_turns import STEPS, KerasTrained, TorchTrained, compare
+from training_turns import STEPS, KerasTrained, TorchTrained, compare, use_keras_lstm
 from turns import Contender, serve
 
 
@@ -80,13 +80,7 @@ class KerasContender(KerasTrained):
 
         self.by_task = name == "longshort"
         if not self.by_task:
-            ours = _seq2seq_net.seeded_lstm
-
-            def keras_lstm(*given: Any, **options: Any) -> Any:
-                return keras.layers.LSTM.from_config(ours(*given, **options).get_config())
-
-            _seq2seq_net.seeded_lstm = keras_lstm
-            _seq2seq_net.Bidirectional = keras.layers.Bidirectional
+            use_keras_lstm(_seq2seq_net)
         net = build_net(shape)
         self.model = net.trainer if self.by_task else net.model
         self.model.compile(

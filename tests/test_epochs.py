@@ -51,7 +51,7 @@ def test_the_best_epoch_is_kept() -> None:
 
 
 def test_a_limit_of_its_own_ends_it() -> None:
-    model, left = Counting(), iter([[1.0], []])
+    model, left = Counting(), iter([[1.0, 3.0], []])
     over: list[bool] = []
 
     def ended() -> bool:
@@ -62,7 +62,7 @@ def test_a_limit_of_its_own_ends_it() -> None:
     weights, history = run_epochs(model, model.steps, None, ended=ended, **given)
     assert float(weights[0]) == 4.0 and history == [1.0, 1.0]
     found = run_epochs(model, lambda: (loss for loss in next(left)), None, **given)
-    assert found[1] == [1.0]  # no step, no epoch
+    assert found[1] == [2.0]  # no step, no epoch
 
 
 def test_steps_are_closed_before_it_ends() -> None:
