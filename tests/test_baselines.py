@@ -79,13 +79,13 @@ def test_path_has_the_least_squares_in_units_of_the_series():
     """By definition, with one series; and a series' size has no say in how much it counts."""
     rng = np.random.default_rng(0)
     series = [np.cumsum(rng.normal(0, 1 + np.arange(60) / 20)) for _ in range(2)]
-    (path,) = fit_paths(Windows(series[:1], 5, 2), [1e-13], False, rng)
+    (path,) = fit_paths(Windows(series[:1], 5, 2), [(0.0, 1e-13)], False, rng)
     x, y = Windows(series[:1], 5, 2).gather(range(54))
     inputs = np.concatenate([x[:, :-1] - x[:, -1:], x.std(axis=1, keepdims=True)], axis=1)
     expected = np.linalg.lstsq(inputs, y - x[:, -1:], rcond=None)[0]
     np.testing.assert_allclose(path.coef_, expected, rtol=1e-5, atol=1e-6)
-    (both,) = fit_paths(Windows(series, 5, 2), [1e-13], False, rng)
-    (larger,) = fit_paths(Windows([series[0], 1000 * series[1]], 5, 2), [1e-13], False, rng)
+    (both,) = fit_paths(Windows(series, 5, 2), [(0.0, 1e-13)], False, rng)
+    (larger,) = fit_paths(Windows([series[0], 1000 * series[1]], 5, 2), [(0.0, 1e-13)], False, rng)
     np.testing.assert_allclose(larger.coef_, both.coef_, rtol=1e-5, atol=1e-6)
     assert np.abs(both.coef_ - path.coef_).max() > 1e-3
 
@@ -105,6 +105,16 @@ def test_path_finds_the_logarithm():
     args = {"input_sizes": [4, 8], "logs": [False, True], "seed": 1}
     assert choose_path([np.exp(walk + season)], 4, 4, **args).log
     assert not choose_path([1 + walk - walk.min() + 4 * season], 4, 4, **args).log
+
+
+def test_path_pools_seasons_where_that_helps():
+    rng = np.random.default_rng(0)
+    noise, args = rng.normal(size=400), {"input_sizes": [16], "logs": [False], "seed": 1}
+    season = np.tile([0.0, 2.0], 200)
+    cycle = 5 * np.sin(np.arange(400) * np.pi / 4)  # four seasons long
+    assert choose_path([season + noise], 8, 2, **args).pooled == 0.5
+    assert choose_path([season + cycle + noise], 8, 2, **args).pooled == 0.0
+    assert choose_path([season + noise], 7, 2, **args).pooled == 0.0  # nothing to pool
 
 
 def test_path_folds_fit_before_they_score():

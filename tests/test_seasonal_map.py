@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from longshort.tasks._baselines import NLinear
-from longshort.tasks._seasonal_map import LAST, SMOOTHING, WINDOWS, seasonal_map
+from longshort.tasks._seasonal_map import LAST, SMOOTHING, WINDOWS, pool_seasons, seasonal_map
 
 
 def windows(count, length, h):
@@ -91,3 +91,21 @@ def test_a_great_penalty_leaves_the_seasonal_map():
     near = np.abs(held.fit([batch]).coef_[:-1]).max()
     assert near > 0.01  # with season_length=0 it would be 0
     np.testing.assert_allclose(free.fit([batch]).coef_, NLinear(1e-9).fit([batch]).coef_, atol=1e-5)
+
+
+def test_pooled_seasons_by_hand():
+    cross = np.array([[0.0, 10.0, 1.0, 20.0, 2.0, 30.0, 9.0, 70.0, 5.0]])  # four seasons and a step
+    expected = [[0.0, 10.0, 1.0, 20.0, 4.0, 40.0, 9.0, 70.0, 5.0]]
+    np.testing.assert_allclose(pool_seasons(cross, 2, 0.5), expected)
+    np.testing.assert_array_equal(pool_seasons(cross, 2, 0.0), cross)
+    np.testing.assert_array_equal(pool_seasons(cross, 20, 0.5), cross)  # not one whole season
+
+
+def test_pooled_is_a_fit_to_means_of_seasons():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 9)), rng.normal(size=(60, 12))
+    means = pool_seasons(y, 3, 0.5)
+    assert np.abs(means - y)[:, 6:9].max() > 0.1
+    pooled = NLinear(0.1, season_length=3, pooled=0.5).fit([(x, y, np.ones(60))])
+    usual = NLinear(0.1, season_length=3).fit([(x, means, np.ones(60))])
+    np.testing.assert_allclose(pooled.coef_, usual.coef_, atol=1e-12)

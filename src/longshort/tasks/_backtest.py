@@ -79,7 +79,7 @@ class Baselines:
                 f"the longest series, {train.ids[longest]!r}, has {len(train.values[longest])}; "
                 "give longer series, or make n_windows or step_size smaller."
             )
-        (self.linear,) = fit_paths(windows, [1e-3], False, np.random.default_rng(seed))
+        (self.linear,) = fit_paths(windows, [(0.0, 1e-3)], False, np.random.default_rng(seed))
 
     def predict(self, series: SeriesSet, cuts: NDArray[np.intp]) -> dict[str, Array]:
         """Return (S, H) for each baseline after the cutoffs (S,)."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from longshort._errors import NotFittedError
 from longshort.data._windows import WindowScale
-from longshort.tasks._seasonal_map import seasonal_map
+from longshort.tasks._seasonal_map import pool_seasons, seasonal_map
 
 Array = NDArray[np.float64]
 Batch = tuple[Array, Array, Array]  # inputs (N, L), targets (N, H), weights (N,) of windows
@@ -87,6 +87,8 @@ class NLinear:
         log: Work on the logarithm of y (which must be positive).
         season_length: Steps of a season: what the penalty keeps small is then the distance from
             `seasonal_map`; 0: the coefficients themselves.
+        pooled: How far ahead in seasons, as a share, the targets of one are averaged with those of
+            its neighbours: `pool_seasons`; 0: not at all.
 
     >>> x = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 4.0], [3.0, 5.0, 7.0]])
     >>> y = np.array([[4.0], [5.0], [9.0]])
@@ -95,15 +97,23 @@ class NLinear:
     [[9.0]]
     """
 
-    def __init__(self, ridge: float = 1e-3, log: bool = False, season_length: int = 0):
+    def __init__(
+        self,
+        ridge: float = 1e-3,
+        log: bool = False,
+        season_length: int = 0,
+        pooled: float = 0.0,
+    ):
         self.ridge, self.log, self.season_length = ridge, log, season_length
+        self.pooled = pooled
 
     def fit(self, batches: Iterable[Batch]) -> NLinear:
         """Fit on batches of inputs (N, L), targets (N, H) and weights (N,) of their windows.
 
         Only sums are kept between them.
         """
-        (self.coef_,) = solutions(batches, [self.ridge], self.log, self.season_length)
+        kinds = [(self.pooled, self.ridge)]
+        (self.coef_,) = solutions(batches, kinds, self.log, self.season_length)
         return self
 
     def predict(self, x: Array) -> Array:
@@ -115,9 +125,15 @@ class NLinear:
 
 
 def solutions(
-    batches: Iterable[Batch], ridges: Sequence[float], log: bool, season_length: int = 0
+    batches: Iterable[Batch],
+    kinds: Sequence[tuple[float, float]],
+    log: bool,
+    season_length: int = 0,
 ) -> list[Array]:
-    """Return `NLinear.coef_` (L, H) for each penalty, from one pass; arguments as of `NLinear`."""
+    """Return `NLinear.coef_` (L, H) for each of `kinds`, (pooled, ridge), from one pass.
+
+    Arguments are those of `NLinear`.
+    """
     gram: Array | float = 0.0
     cross: Array | float = 0.0
     for x, y, weights in batches:
@@ -131,13 +147,18 @@ def solutions(
     if np.ndim(gram) == 0:
         raise ValueError("NLinear: expected at least one batch of windows, got none.")
     gram, cross = np.asarray(gram, np.float64), np.asarray(cross, np.float64)
-    center = seasonal_map(gram, cross, season_length) if season_length else np.zeros_like(cross)
     power = float(np.trace(gram) - gram[-1, -1]) / max(len(gram) - 1, 1)
+    sides: dict[float, tuple[Array, Array]] = {}
     found: list[Array] = []
-    for ridge in ridges:
+    for pooled, ridge in kinds:
+        if pooled not in sides:
+            learnt = pool_seasons(cross, season_length, pooled) if pooled else cross
+            center = seasonal_map(gram, learnt, season_length) if season_length else 0.0 * learnt
+            sides[pooled] = learnt, center
+        learnt, center = sides[pooled]
         penalty = np.full(len(gram), ridge * max(power, 1e-12))
         penalty[-1] = 1e-12  # the constant is free
-        right = cross + penalty[:, None] * center
+        right = learnt + penalty[:, None] * center
         found.append(np.linalg.solve(gram + np.diag(penalty), right).astype(np.float64, copy=False))
     return found
 

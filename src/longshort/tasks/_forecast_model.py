@@ -110,8 +110,8 @@ class ForecastModel:
     def fit_path(self, windows: PanelWindows, choice: PathChoice, seed: int) -> None:
         """Fit the linear map on windows of `net.h` targets."""
         rng = np.random.default_rng(seed)
-        ridges, season = [choice.ridge], choice.season_length
-        (self.path,) = fit_paths(windows.filled, ridges, self.log, rng, season)
+        kinds, season = [(choice.pooled, choice.ridge)], choice.season_length
+        (self.path,) = fit_paths(windows.filled, kinds, self.log, rng, season)
 
     def fit_bands(self, held: PanelWindows, seed: int) -> None:
         """Make the model recursive, with intervals from its errors in windows of h targets."""

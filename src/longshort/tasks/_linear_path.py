@@ -28,7 +28,8 @@ MAX_SCORE_WINDOWS = 2_000
 MAX_INPUT_SIZE = 720
 LEAST_SEASONS = 7  # of a window that is shorter than h
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
-SLACK = 0.05  # of the score, to look back longer where the network has the data to use it
+POOLED = (0.0, 0.5)  # where h is four seasons or more; else they are the same
+SLACK = 0.01  # of the score, to look back longer where the network has the data to use it
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class PathChoice:
         input_size: L, steps of input.
         log: Whether to work on logarithms.
         ridge: Penalty of the map.
+        pooled: How far neighbouring seasons ahead are averaged, see `NLinear`.
         season_length: Steps of a season, of the map that the penalty pulls towards.
         score: Mean absolute error over the rolling forecasts, each series scaled by its own
             seasonal differences (a MASE); infinite where the series are too short for any.
@@ -49,6 +51,7 @@ class PathChoice:
     input_size: int
     log: bool
     ridge: float
+    pooled: float
     season_length: int
     score: float
     residuals: Array
@@ -76,25 +79,26 @@ def choose_path(
     scales = np.array([seasonal_scale(y, season_length) or 1.0 for y in series])
     choices: list[PathChoice] = []
     folds = _folds(series, max(input_sizes), h, np.random.default_rng(seed))
+    kinds = [(p, r) for p in POOLED[: 2 if h >= 4 * season_length > 4 else 1] for r in RIDGES]
     for length in input_sizes:
-        found: dict[tuple[bool, float], list[tuple[Array, Array]]] = {}
+        found: dict[tuple[bool, float, float], list[tuple[Array, Array]]] = {}
         for fold in folds:
             fit, score = fold.windows(series, length, h)
             x, y = score.gather(fold.scored)
             scale = scales[score.series(fold.scored)]
             for log in logs:
                 rng = np.random.default_rng(seed)
-                for path in fit_paths(fit, RIDGES, log, rng, season_length):
+                for path in fit_paths(fit, kinds, log, rng, season_length):
                     error = np.abs(path.predict(x) - y).mean(axis=1) / scale
-                    parts = found.setdefault((log, path.ridge), [])
+                    parts = found.setdefault((log, path.pooled, path.ridge), [])
                     parts.append((error, left_over(path, x, y)[1]))
         none = np.zeros((0, h))
-        best = PathChoice(length, logs[0], RIDGES[0], season_length, float("inf"), none)
-        for (log, ridge), parts in found.items():
+        best = PathChoice(length, logs[0], RIDGES[0], 0.0, season_length, float("inf"), none)
+        for (log, pooled, ridge), parts in found.items():
             mean = float(np.concatenate([error for error, _ in parts]).mean())
             if mean < best.score:
                 residuals = np.concatenate([left for _, left in parts])
-                best = PathChoice(length, log, ridge, season_length, mean, residuals)
+                best = PathChoice(length, log, ridge, pooled, season_length, mean, residuals)
         choices.append(best)
     bound = (1.0 + slack) * min(choice.score for choice in choices)
     if not folds:
@@ -104,17 +108,18 @@ def choose_path(
 
 def fit_paths(
     windows: Windows,
-    ridges: Sequence[float],
+    kinds: Sequence[tuple[float, float]],
     log: bool,
     rng: np.random.Generator,
     season_length: int = 0,
 ) -> list[NLinear]:
-    """Return the linear map for each penalty, fitted on at most `MAX_FIT_WINDOWS` of the windows.
+    """Return the linear map of each of `kinds`, fitted on at most `MAX_FIT_WINDOWS` of the windows.
 
-    The penalty pulls towards the map of seasons of `season_length`, or towards 0 where that is 0.
-    The map works in units of a window's spread, but what is least are the squared errors in units
-    of the series: a window counts by the square of its spread, as a share of the mean of its
-    series. Else errors after quiet windows would count most, and they are the least foreseeable.
+    A kind is (pooled, ridge), see `NLinear`. The penalty pulls towards the map of seasons of
+    `season_length`, or towards 0 where that is 0. The map works in units of a window's spread, but
+    what is least are the squared errors in units of the series: a window counts by the square of
+    its spread, as a share of the mean of its series. Else errors after quiet windows would count
+    most, and they are the least foreseeable.
     """
     index = thin(len(windows), MAX_FIT_WINDOWS, rng)
     parts = [index[i : i + 2048] for i in range(0, len(index), 2048)]
@@ -127,8 +132,8 @@ def fit_paths(
         (*windows.gather(part), square / usual[series])
         for part, square, series in zip(parts, squares, of, strict=True)
     )
-    paths = [NLinear(ridge, log, season_length) for ridge in ridges]
-    for path, coef in zip(paths, solutions(batches, ridges, log, season_length), strict=True):
+    paths = [NLinear(ridge, log, season_length, pooled) for pooled, ridge in kinds]
+    for path, coef in zip(paths, solutions(batches, kinds, log, season_length), strict=True):
         path.coef_ = coef
     return paths
 

@@ -74,6 +74,25 @@ def seasonal_map(gram: Array, cross: Array, season_length: int) -> Array:
     return coef
 
 
+def pool_seasons(cross: Array, season_length: int, share: float) -> Array:
+    """Return `cross` (L, H) of targets that are means over neighbouring seasons ahead.
+
+    What is learnt for season b ahead (0 is the next) is the mean of the same phase in the seasons
+    b - w to b + w, w = `share` b rounded down: so far ahead nobody tells one season from the next,
+    and a mean has less noise to fit. No mean reaches behind the last whole season.
+
+    >>> pool_seasons(np.array([[0.0, 1.0, 4.0, 9.0, 16.0]]), season_length=1, share=0.5)
+    array([[ 0.        ,  1.        ,  4.66666667,  9.66666667, 16.        ]])
+    """
+    m, whole = season_length, cross.shape[1] // max(season_length, 1)
+    pooled = cross.copy()
+    for b in range(whole):
+        w = min(int(share * b), whole - 1 - b)
+        around = cross[:, (b - w) * m : (b + w + 1) * m]
+        pooled[:, b * m : (b + 1) * m] = around.reshape(len(cross), 2 * w + 1, m).mean(axis=1)
+    return pooled
+
+
 def _features(L: int, m: int, n: int) -> Array:
     """Return for each phase the weights of the steps in each of the features, (m, L, features)."""
     of = np.arange(n * m).reshape(n, m) + L - n * m  # the step of each season and phase
