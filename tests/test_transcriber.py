@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from longshort._errors import DataError, NotFittedError
-from longshort.tasks import Transcriber, load
+from longshort.tasks import Transcriber, _transcriber, load
 from longshort.tasks._alphabet import Alphabet
 from longshort.tasks._ctc_decoding import PrefixBeam, best_path, ctc_losses
 from longshort.tasks._member_training import member_seed
@@ -48,6 +48,20 @@ def small(**more):
 @pytest.fixture(scope="module")
 def forward():
     return small(bidirectional=False, ngram=2).fit(AUDIO, TEXTS)
+
+
+def test_few_recordings_a_step_get_small_steps(monkeypatch):
+    rates = []
+
+    def spy(*args, learning_rate, **more):
+        rates.append(learning_rate)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_transcriber, "train_members", spy)
+    for given in ({"batch_size": 4}, {"batch_size": 4, "learning_rate": 0.02}, {}):
+        with pytest.raises(KeyboardInterrupt):
+            small(**{"learning_rate": None} | given).fit(AUDIO[:16], TEXTS[:16])
+    assert rates == pytest.approx([0.0015, 0.02, 0.003 * (2 / 16) ** 0.5])
 
 
 def test_it_learns_and_scores(forward):

@@ -75,7 +75,10 @@ def train_transcribe(
         int | None,
         typer.Option(help="Networks, trained one after the other, that agree on a text.", min=1),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Of Adam at its highest.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of Adam at its highest; less for few recordings, if not given."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
     epochs: Epochs = None,
     seed: Seed = 1,

@@ -30,7 +30,12 @@ from longshort.tasks._transcriber_members import (
     train_members,
 )
 from longshort.tasks._transcriber_net import TranscriberShape
-from longshort.tasks._transcriber_params import check_params, check_search
+from longshort.tasks._transcriber_params import (
+    MOST_AT_ONCE,
+    check_params,
+    check_search,
+    usual_learning_rate,
+)
 from longshort.tasks._transcriber_training import Utterances, label_log_probs
 from longshort.tasks._transcript_stream import TranscriptStream
 
@@ -73,7 +78,8 @@ class Transcriber(Task):
             may use (`ngram_weight`); 0: none.
         num_members: Networks that are trained one after the other, from different weights. Of what
             each of them says the text is taken that all find most probable (`most_probable`).
-        learning_rate: Of Adam; it falls to 0 along a cosine over `epochs`.
+        learning_rate: Of Adam; it falls to 0 along a cosine over `epochs`. None: 0.003 for 16
+            recordings a step or more, for n fewer 0.003 sqrt(n / 16).
         epochs: Most passes over the training part.
         batch_size: Recordings a step; None: 16, or so many that a pass has eight steps.
         validation_split: Share of the recordings, drawn at random, on whose errors training is
@@ -126,7 +132,7 @@ class Transcriber(Task):
         augment: bool = True,
         ngram: int = 0,
         num_members: int = 1,
-        learning_rate: float = 0.003,
+        learning_rate: float | None = None,
         epochs: int = 60,
         batch_size: int | None = None,
         validation_split: float = 0.1,
@@ -220,6 +226,7 @@ class Transcriber(Task):
         training = Utterances(scaler.transform(sounds), labels)
         held = Utterances(scaler.transform(held_sounds) if held_labels else [], held_labels)
         shape = self._shape(len(tokens))
+        batch_size = self.batch_size or min(MOST_AT_ONCE, max(1, len(sounds) // 8))
         weights, history, num_members = train_members(
             shape,
             self.seed,
@@ -228,9 +235,9 @@ class Transcriber(Task):
             held,
             self.reduction,
             augmented if self.augment else None,
-            learning_rate=self.learning_rate,
+            learning_rate=self.learning_rate or usual_learning_rate(batch_size),
             epochs=self.epochs,
-            batch_size=self.batch_size or min(16, max(1, len(sounds) // 8)),
+            batch_size=batch_size,
             patience=self.patience,
             progress=progress,
         )

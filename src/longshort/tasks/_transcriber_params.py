@@ -21,7 +21,23 @@ from longshort.tasks._base import (
 from longshort.tasks._transcriber_net import REDUCTIONS
 
 NORMALIZE = ("global", "loudness", "utterance")
+LEARNING_RATE = 0.003
+MOST_AT_ONCE = 16  # recordings a step, if not said
 NGRAM_WEIGHT = 0.5  # a guess, not measured
+
+
+def usual_learning_rate(batch_size: int) -> float:
+    """Return the learning rate for n recordings a step: 0.003 sqrt(n / 16), at most 0.003.
+
+    Gradients of a few recordings point anywhere, and with steps of full length a network may hang
+    where it says as many labels as there mostly are, whatever it hears. The root keeps the noise of
+    Adam's steps (Malladi et al. 2022, "On the SDEs and scaling rules for adaptive gradient
+    algorithms").
+
+    >>> usual_learning_rate(4), usual_learning_rate(16), usual_learning_rate(64)
+    (0.0015, 0.003, 0.003)
+    """
+    return LEARNING_RATE * min(1.0, batch_size / MOST_AT_ONCE) ** 0.5
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -46,12 +62,13 @@ def check_params(params: dict[str, Any]) -> None:
         *check_bool("augment", params["augment"]),
         *check_whole("ngram", params["ngram"], 0, 20),
         *check_whole("num_members", params["num_members"], 1, MAX_LAYERS),
-        *check_rate("learning_rate", params["learning_rate"]),
         *check_whole("epochs", params["epochs"], 1, 10**9),
         *check_share("validation_split", params["validation_split"]),
         *check_whole("patience", params["patience"], 1, 10**9),
         *check_whole("seed", params["seed"], 0, MAX_SEED),
     ]
+    if params["learning_rate"] is not None:
+        faults += check_rate("learning_rate", params["learning_rate"])
     if params["batch_size"] is not None:
         faults += check_whole("batch_size", params["batch_size"], 1, 10**6)
     if params["sample_rate"] is not None:
