@@ -58,10 +58,15 @@ def test_few_recordings_a_step_get_small_steps(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_transcriber, "train_members", spy)
-    for given in ({"batch_size": 4}, {"batch_size": 4, "learning_rate": 0.02}, {}):
+    for given in (
+        {"batch_size": 4},
+        {"batch_size": 4, "learning_rate": 0.02},
+        {},
+        {"batch_size": 99},
+    ):
         with pytest.raises(KeyboardInterrupt):
             small(**{"learning_rate": None} | given).fit(AUDIO[:16], TEXTS[:16])
-    assert rates == pytest.approx([0.0015, 0.02, 0.003 * (2 / 16) ** 0.5])
+    assert rates == pytest.approx([0.0015, 0.02, 0.003 * (2 / 16) ** 0.5, 0.003])
 
 
 def test_it_learns_and_scores(forward):

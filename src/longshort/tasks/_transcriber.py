@@ -226,7 +226,8 @@ class Transcriber(Task):
         training = Utterances(scaler.transform(sounds), labels)
         held = Utterances(scaler.transform(held_sounds) if held_labels else [], held_labels)
         shape = self._shape(len(tokens))
-        batch_size = self.batch_size or min(MOST_AT_ONCE, max(1, len(sounds) // 8))
+        usual_size = min(MOST_AT_ONCE, max(1, len(sounds) // 8))
+        batch_size = min(self.batch_size or usual_size, len(sounds))
         weights, history, num_members = train_members(
             shape,
             self.seed,
