@@ -72,7 +72,7 @@ def train_transcriber(
         augment: Changes features in training; None: nothing does.
         learning_rate: Of Adam, falling to 0 along a cosine.
         epochs: At most.
-        batch_size: Recordings a step.
+        batch_size: Recordings a step, at most as many as there are.
         patience: Epochs without a better score before the end.
         rng: Shuffles and augments.
         progress: Called with epoch, epochs and the score.
@@ -87,7 +87,6 @@ def train_transcriber(
 
     last = model.get_layer("logits")
     last.bias.assign(prior_logits(training, reduction, last.units - 1))
-    batch_size = min(batch_size, len(training))
     batches = -(-len(training) // batch_size)
     if again:
         begin_anew(model)
