@@ -87,7 +87,7 @@ class KerasContender(KerasTrained):
         from longshort.layers import CTCLoss
         from longshort.tasks import _transcriber_net
 
-        self.by_task = name == "longshort"
+        self.by_task = name.startswith("longshort")
         if not self.by_task:
             use_keras_lstm(_transcriber_net)
         self.model = build_net(shape)

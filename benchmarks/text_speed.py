@@ -95,7 +95,7 @@ class KerasContender(KerasTrained):
 
         from longshort.tasks import _tagger_net, _text_net
 
-        self.by_task = name == "longshort"
+        self.by_task = name.startswith("longshort")
         if not self.by_task:
             use_keras_lstm(_text_net, _tagger_net)
         batches = make_batches(shape)

@@ -17,6 +17,7 @@ import numpy as np
 from turns import Worker, agree, ratios, spread, take_turns
 
 SECONDS, STEPS = 2.0, 3
+PRECISION = os.environ.get("PRECISION", "float32")  # of products, in the worker's process
 
 
 class Trained:
@@ -50,7 +51,7 @@ class KerasTrained(Trained):
             return float(self.model.train_on_batch(*self.batch(number)))
         from longshort.tasks._training_steps import training_steps
 
-        with training_steps(self.model) as step:
+        with training_steps(self.model, PRECISION) as step:
             return step(*self.batch(number))
 
     def steps(self, task: str, count: int) -> None:
@@ -60,7 +61,7 @@ class KerasTrained(Trained):
             return
         from longshort.tasks._training_steps import training_steps
 
-        with training_steps(self.model) as step:
+        with training_steps(self.model, PRECISION) as step:
             for each in batches:
                 step(*each)
 
@@ -96,7 +97,9 @@ class TorchTrained(Trained):
 
     def step(self, number: int) -> float:
         self.optimizer.zero_grad()
-        loss = self.loss_of(number)
+        rounded = PRECISION == "bfloat16"
+        with self.torch.autocast("cpu", self.torch.bfloat16, enabled=rounded):
+            loss = self.loss_of(number)
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.optimizer.step()
@@ -106,7 +109,9 @@ class TorchTrained(Trained):
 def measure(program: str, shape: str, names: list[str], rounds: int) -> dict[str, list[float]]:
     """Seconds a step, a value for each round and contender."""
     workers = [Worker(program, name, shape) for name in names]
-    agree(workers, workers[0], 1e-4)
+    exact = [worker for worker in workers if "bfloat16" not in worker.name]
+    agree(exact, workers[0], 1e-4)
+    agree([worker for worker in workers if worker not in exact], workers[0], 1e-2)
     seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
     for worker in workers:
         worker.close()
@@ -127,8 +132,11 @@ def compare(
     parser.add_argument("--rounds", type=int, default=7, help="0: only check")
     parser.add_argument("--without-torch", action="store_true")
     parser.add_argument("--json", help="also write the figures to this file")
+    parser.add_argument("--bfloat16", action="store_true", help="also ours and torch's in bfloat16")
     arguments = parser.parse_args()
     names = [n for n in contenders if not (arguments.without_torch and n.startswith("torch"))]
+    if arguments.bfloat16:
+        names += [f"{n}-bfloat16" for n in names if n == names[0] or n.startswith("torch")]
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(f"{unit} a second (median) and, beside each, its time over the first's: median (min-max)")
     results = {}

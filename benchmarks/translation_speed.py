@@ -78,7 +78,7 @@ class KerasContender(KerasTrained):
         from longshort.tasks import _seq2seq_net
         from longshort.tasks._token_loss import as_it_is
 
-        self.by_task = name == "longshort"
+        self.by_task = name.startswith("longshort")
         if not self.by_task:
             use_keras_lstm(_seq2seq_net)
         net = build_net(shape)

@@ -101,7 +101,8 @@ class Died(SystemExit):
 class Worker:
     """The parent's side of one contender's process; words in the name set its environment.
 
-    `malloc`: glibc told to keep its pages; `keep0`, `keep1`: LONGSHORT_KEEP_PAGES.
+    `malloc`: glibc told to keep its pages; `keep0`, `keep1`: LONGSHORT_KEEP_PAGES; `bfloat16`:
+    PRECISION, for benchmarks that have it.
     """
 
     def __init__(self, program: str, name: str, shape_name: str) -> None:
@@ -112,6 +113,8 @@ class Worker:
                 environment["GLIBC_TUNABLES"] = MALLOC
             elif word in ("keep0", "keep1"):
                 environment["LONGSHORT_KEEP_PAGES"] = word[-1]
+            elif word == "bfloat16":
+                environment["PRECISION"] = word
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(

@@ -109,6 +109,7 @@ def test_refused(folder: Path) -> None:
         "line 2 is not UTF-8": ("train", "language", folder / "broken.txt", *new),
         "no such file": ("train", "language", folder / "nothing.txt", *new),
         "unit must be one of": ("train", "language", folder / "cats.txt", *new, "--unit", "x"),
+        "precision must be": ("train", "language", folder / "cats.txt", *new, "--precision", "x"),
         "would overwrite": (
             "train",
             "language",

@@ -91,9 +91,9 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
     options = ("--validation", tmp_path / "held.csv", "--unit", "word")
     message = refused("train", "transcribe", folder / "clips.tsv", *train[3:], *options)
     assert "held.csv, line 2: " in message and "holds the words 'loud'" in message
-    assert "unit must be one of" in refused(
-        *train[:2], folder / "clips.tsv", *train[3:], "--unit", "x"
-    )
+    wrong = ("--unit", "x", "--precision", "half")
+    message = refused(*train[:2], folder / "clips.tsv", *train[3:], *wrong)
+    assert "precision must be one of" in message and "unit must be one of" in message
     (tmp_path / "empty").mkdir()
     assert "has no sound files" in refused("predict", model, tmp_path / "empty")
     assert "--wide: is for a forecaster" in refused("predict", model, clips, "--wide")

@@ -69,6 +69,7 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
     assert "expected a second file" in refused(*train, *new)
     assert "give --validation-source" in refused(*train, a, *new, "--validation-target", a)
     assert "units must be even" in refused(*train, a, *new, "--units", 3)
+    assert "precision must be one of" in refused(*train, a, *new, "--precision", "half")
     assert "would overwrite" in refused(*train, a, "--model", a)
     assert "--reference: is for evaluate" in refused("predict", model, a, "--reference", a)
     assert "--num-best: is for predict" in refused("evaluate", model, a, "--num-best", 2)

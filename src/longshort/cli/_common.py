@@ -33,6 +33,9 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
 Seed = Annotated[int, typer.Option(help="Decides on everything random.", min=0)]
+Precision = Annotated[
+    str | None, typer.Option(help="Of products in training: float32 or bfloat16, which is faster.")
+]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the training data.", min=1)]
 NumMembers = Annotated[
     int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)

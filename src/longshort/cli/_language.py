@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Seed
+from longshort.cli._common import Epochs, Json, Precision, Seed
 from longshort.cli._progress import show_seconds
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def train_language(
     epochs: Epochs = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None,
+    precision: Precision = None,
     seed: Seed = 1,
     as_json: Json = False,
 ) -> None:
@@ -84,6 +85,7 @@ def train_language(
         "epochs": epochs,
         "learning_rate": learning_rate,
         "max_minutes": max_minutes,
+        "precision": precision,
         "validation_split": validation_split,
         "seed": seed,
     }

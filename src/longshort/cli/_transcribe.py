@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +80,7 @@ def train_transcribe(
         typer.Option(help="Of Adam at its highest; less for few recordings, if not given."),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
+    precision: Precision = None,
     epochs: Epochs = None,
     seed: Seed = 1,
     as_json: Json = False,
@@ -104,6 +105,7 @@ def train_transcribe(
         "num_members": num_members,
         "learning_rate": learning_rate,
         "batch_size": batch_size,
+        "precision": precision,
         "epochs": epochs,
         "seed": seed,
     }

@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed
 from longshort.cli._groups import expanded
 from longshort.cli._progress import show_seconds
 
@@ -56,6 +56,7 @@ class TranslatorOptions:
         int | None, typer.Option(help="Epochs without a better validation loss.", min=1)
     ] = None
     max_minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None
+    precision: Precision = None
     epochs: Epochs = None
     seed: Seed = 1
 

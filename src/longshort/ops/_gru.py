@@ -13,6 +13,7 @@ from longshort.ops import _gru_keras, _library
 from longshort.ops._gru_inputs import ARRAYS, GRUInputs
 from longshort.ops._inputs import check_directions
 from longshort.ops._paths import Path, checked_path, checked_sequences, choose_path, fused_name
+from longshort.ops._rounding import rounds
 
 Tensor = Any
 
@@ -180,7 +181,7 @@ class _Call(NamedTuple):
             bias,
             mask,
             initial_state,
-            bfloat16=dtype == "bfloat16",
+            bfloat16=rounds(dtype),
             **functions,
             **rest,
         )

@@ -13,6 +13,7 @@ from longshort._errors import DataError
 from longshort.ops import _keras, _library
 from longshort.ops._inputs import ARRAYS, LSTMInputs, check_directions
 from longshort.ops._paths import Path, checked_path, checked_sequences, choose_path, fused_name
+from longshort.ops._rounding import rounds
 
 Tensor = Any
 
@@ -229,7 +230,7 @@ class _Call(NamedTuple):
             x_dropout,
             h_dropout,
             reverse,
-            bfloat16=dtype == "bfloat16",
+            bfloat16=rounds(dtype),
             activation=fused_name(activation, _library.ACTIVATIONS) or activation,
             recurrent_activation=fused_name(recurrent_activation, _library.RECURRENT_ACTIVATIONS)
             or recurrent_activation,

@@ -10,6 +10,7 @@ from keras import ops
 from longshort._errors import DataError
 from longshort.ops import _slstm_keras
 from longshort.ops._paths import checked_path, checked_sequences, choose_path
+from longshort.ops._rounding import rounds
 from longshort.ops._slstm_inputs import STATES, SLSTMInputs
 
 Tensor = Any
@@ -84,7 +85,7 @@ def slstm(
         **dict(zip(STATES, state, strict=True)),
         forget_activation=forget_activation,
         reverse=reverse,
-        bfloat16=dtype == "bfloat16",
+        bfloat16=rounds(dtype),
     )
     inputs.check()
     if checked_path("SLSTM", path, choose_path(dtype=dtype)) == "kernel":

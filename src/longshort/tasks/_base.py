@@ -106,6 +106,7 @@ class Task:
 # Larger ones end the whole process within XLA, or take hours to build.
 MAX_UNITS, MAX_LAYERS = 65_536, 100
 MAX_SEED = 2**63 - 1
+PRECISIONS = ("float32", "bfloat16")  # of the products of a training
 
 
 def check_whole(name: str, value: Any, least: int, most: int) -> list[str]:
@@ -136,6 +137,13 @@ def check_rate(name: str, value: Any) -> list[str]:
     if is_a(Real, value) and 0 < value <= 1:
         return []
     return [f"{name} must be a number above 0 and at most 1, got {value!r}"]
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> list[str]:
+    """Return what is wrong with a hyper-parameter that must be one of some words."""
+    if isinstance(value, str) and value in choices:
+        return []
+    return [f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"]
 
 
 def check_bool(name: str, value: Any) -> list[str]:

@@ -11,6 +11,8 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
@@ -25,7 +27,7 @@ UNITS = ("char", "word", "subword")
 def check_params(task: LanguageModel) -> None:
     """Raise one DataError for all that is wrong."""
     faults = [
-        *([] if task.unit in UNITS else [f"unit must be one of {UNITS}, got {task.unit!r}"]),
+        *check_choice("unit", task.unit, UNITS),
         *check_whole("units", task.units, 1, MAX_UNITS),
         *check_whole("num_layers", task.num_layers, 1, MAX_LAYERS),
         *check_whole("embedding_size", task._embedding_size, 1, MAX_UNITS),
@@ -58,6 +60,7 @@ def check_params(task: LanguageModel) -> None:
         *check_rate("learning_rate", task.learning_rate),
         *check_share("validation_split", task.validation_split),
         *check_whole("patience", task.patience, 1, 10**9),
+        *check_choice("precision", task.precision, PRECISIONS),
         *check_whole("seed", task.seed, 0, MAX_SEED),
     ]
     for name, value in (("clip_norm", task.clip_norm), ("max_minutes", task.max_minutes)):

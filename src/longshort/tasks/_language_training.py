@@ -41,6 +41,7 @@ class LanguagePlan:
         num_sampled: Tokens that stand for all in the softmax of a step, or None for all.
         patience: Epochs without a better validation loss before stopping.
         max_minutes: Time after which training ends, or None.
+        precision: Of products, see `products_in`.
         seed: Decides where each epoch begins.
     """
 
@@ -53,6 +54,7 @@ class LanguagePlan:
     num_sampled: int | None
     patience: int
     max_minutes: float | None
+    precision: str
     seed: int
 
     @classmethod
@@ -117,7 +119,7 @@ def train(
 
     def train_steps() -> Generator[float, None, None]:
         net.stack.reset_state(plan.batch_size)
-        with training_steps(model) as step:
+        with training_steps(model, plan.precision) as step:
             for inputs, targets in _segments(ids, plan, next(epochs), rng):
                 rate = course.next()
                 if rate is None:

@@ -32,6 +32,7 @@ class Seq2SeqSchedule:
         clip_norm: Most that the norm of all gradients together may be.
         patience: Epochs without a lower validation loss before the end.
         max_minutes: Time after which training ends, or None.
+        precision: Of products, see `products_in`.
         seed: Shuffles.
     """
 
@@ -41,6 +42,7 @@ class Seq2SeqSchedule:
     clip_norm: float
     patience: int
     max_minutes: float | None
+    precision: str
     seed: int
 
 
@@ -76,7 +78,7 @@ def train(
     model.compile(optimizer=optimizer, loss=as_it_is)
 
     def train_steps() -> Generator[float, None, None]:
-        with training_steps(model) as step:
+        with training_steps(model, plan.precision) as step:
             for batch in pair_batches(lengths, plan.batch_size, rng):
                 rate = course.next()
                 if rate is None:

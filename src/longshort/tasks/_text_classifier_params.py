@@ -15,6 +15,7 @@ from longshort.tasks._base import (
     MAX_SEED,
     MAX_UNITS,
     check_bool,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
@@ -36,12 +37,12 @@ def check_params(task: TextClassifier) -> None:
         *check_whole("units", task.units, 1, MAX_UNITS),
         *check_whole("num_layers", task.num_layers, 1, MAX_LAYERS),
         *check_bool("bidirectional", task.bidirectional),
-        *_check_choice("unit", task.unit, ("word", "char", "subword")),
+        *check_choice("unit", task.unit, ("word", "char", "subword")),
         *check_whole("vocabulary_size", task.vocabulary_size, len(RESERVED) + 1, MAX_VOCABULARY),
         *check_whole("min_count", task.min_count, 1, 10**9),
         *check_bool("lowercase", task.lowercase),
         *check_whole("max_tokens", task.max_tokens, 2, MAX_TOKENS),
-        *_check_choice("pooling", task.pooling, POOLINGS),
+        *check_choice("pooling", task.pooling, POOLINGS),
         *check_share("dropout", task.dropout),
         *check_share("embedding_dropout", task.embedding_dropout),
         *check_whole("ngrams", task.ngrams, 0, 5),
@@ -67,12 +68,6 @@ def check_params(task: TextClassifier) -> None:
         )
     if faults:
         raise DataError(f"TextClassifier: {'; '.join(faults)}.")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> list[str]:
-    if isinstance(value, str) and value in choices:
-        return []
-    return [f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"]
 
 
 def _check_class_weight(task: TextClassifier) -> list[str]:

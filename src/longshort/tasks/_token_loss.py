@@ -9,7 +9,8 @@ from keras import ops
 
 Tensor = Any
 
-MOST_LOGITS = 3 * 2**19  # in memory at once: 6 MB, which stays in the cache
+# In memory at once. Products of fewer rows are slower, the logits of more leave the cache.
+ROWS, MOST_LOGITS = 256, 2**23
 
 
 class TokenLoss(keras.layers.Layer):
@@ -44,7 +45,7 @@ class TokenLoss(keras.layers.Layer):
             weights = ops.transpose(weights)
         y = ops.reshape(outputs, (-1, outputs.shape[-1]))
         targets = ops.reshape(targets, (-1,))
-        size = min(y.shape[0], max(1, MOST_LOGITS // weights.shape[0]))
+        size = min(y.shape[0], ROWS, max(1, MOST_LOGITS // weights.shape[0]))
         # What is padding comes last, and the portions end before it.
         order = ops.argsort(ops.cast(ops.equal(targets, 0), "int32"))
         more = -y.shape[0] % size

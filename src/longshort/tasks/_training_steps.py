@@ -9,12 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from longshort.ops._rounding import products_in
+
 # Trains on inputs and targets, and weights of the rows where they are given; returns the loss.
 Step = Callable[..., float]
 
 
 @contextmanager
-def training_steps(model: keras.Model) -> Iterator[Step]:
+def training_steps(model: keras.Model, precision: str = "float32") -> Iterator[Step]:
     """Give what `model.train_on_batch` does, and on JAX without what Keras does around it.
 
     There each `train_on_batch` collects the variables of all layers, puts new values into them and
@@ -24,6 +26,7 @@ def training_steps(model: keras.Model) -> Iterator[Step]:
 
     Args:
         model: Compiled, without metrics but the loss.
+        precision: Of its LSTMs' products, see `products_in`; the same each time for one model.
 
     Yields:
         A function of inputs, targets, weights of the rows (None: all the same) and the learning
@@ -68,7 +71,8 @@ def training_steps(model: keras.Model) -> Iterator[Step]:
             variable = optimizer.variables[rates[0]]
             state[2][rates[0]] = keras.ops.convert_to_tensor(rate, variable.dtype)
         data = iter([(x, y, weights)])
-        logs, (*after, _) = model.train_function((*state, metrics), data)
+        with products_in(precision):  # a batch of another shape is compiled anew
+            logs, (*after, _) = model.train_function((*state, metrics), data)
         state = [list(values) for values in after]
         return float(logs["loss"])
 

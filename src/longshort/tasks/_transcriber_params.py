@@ -13,7 +13,9 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
     check_bool,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
@@ -65,6 +67,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_whole("epochs", params["epochs"], 1, 10**9),
         *check_share("validation_split", params["validation_split"]),
         *check_whole("patience", params["patience"], 1, 10**9),
+        *check_choice("precision", params["precision"], PRECISIONS),
         *check_whole("seed", params["seed"], 0, MAX_SEED),
     ]
     if params["learning_rate"] is not None:

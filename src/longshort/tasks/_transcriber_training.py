@@ -54,6 +54,7 @@ def train_transcriber(
     epochs: int,
     batch_size: int,
     patience: int,
+    precision: str,
     rng: np.random.Generator,
     progress: Progress | None,
     check: Callable[[], object],
@@ -74,6 +75,7 @@ def train_transcriber(
         epochs: At most.
         batch_size: Recordings a step, at most as many as there are.
         patience: Epochs without a better score before the end.
+        precision: Of products, see `products_in`.
         rng: Shuffles and augments.
         progress: Called with epoch, epochs and the score.
         check: Called after each step.
@@ -104,7 +106,7 @@ def train_transcriber(
         if augment is not None:
             pairs = zip(features, least, strict=True)
             features = [augment(x, fewest, longest, rng) for x, fewest in pairs]
-        with training_steps(model) as step:
+        with training_steps(model, precision) as step:
             for batch in shuffled_batches([len(x) for x in features], batch_size, rng, longest):
                 labels = [training.labels[i] for i in batch.rows]
                 counts = [-(-len(features[i]) // reduction) for i in batch.rows]

@@ -11,7 +11,9 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
     check_bool,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
@@ -46,6 +48,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_rate("learning_rate", params["learning_rate"]),
         *check_share("validation_split", params["validation_split"]),
         *check_whole("patience", params["patience"], 1, 10**9),
+        *check_choice("precision", params["precision"], PRECISIONS),
         *check_whole("seed", params["seed"], 0, MAX_SEED),
     ]
     if not faults and params["units"] % 2:
@@ -58,8 +61,7 @@ def check_params(params: dict[str, Any]) -> None:
         if params[name] is not None:
             faults += check_whole(name, params[name], least, most)
     for name, allowed in (("unit", UNITS), ("attention", KINDS)):
-        if params[name] not in allowed:
-            faults.append(f"{name} must be one of {allowed}, got {params[name]!r}")
+        faults += check_choice(name, params[name], allowed)
     if params["unit"] == "subword" and params["min_count"] not in (None, 1):
         faults.append("min_count has no meaning for subwords; give vocabulary_size")
     for name, value in (("clip_norm", params["clip_norm"]), ("max_minutes", params["max_minutes"])):
