@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from longshort._errors import DataError
-from longshort.data._corpus import check_known, encode_corpus, iter_texts, leading, split_at
+from longshort.data._corpus import check_known, encode_corpus, iter_texts, split_at, trailing
 from longshort.data._vocabulary import END, Vocabulary
 
 TEXT = "A rose is\r\na rose\n\nis a rose."
@@ -99,17 +99,17 @@ def test_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rest", [0.05, 0.7])
-def test_the_leading_part_is_exact(rest: float) -> None:
+def test_the_trailing_part_is_exact(rest: float) -> None:
     text = "".join(np.random.default_rng(0).choice(list("ab \n"), 500))
     for unit in ("char", "word"):
-        pieces = list(leading(text, unit, rest))
+        pieces = list(trailing(text, unit, rest))
         vocabulary = Vocabulary.fit(pieces, unit)
         ids = encode_corpus(text, vocabulary).ids
-        head = ids[: split_at(ids, pieces, vocabulary)]
+        tail = ids[split_at(ids, pieces, vocabulary) :]
         numbers = np.concatenate([vocabulary.encode(piece) for piece in pieces])
-        assert len(head[head != END]) == len(numbers)
-        # The last word may be cut.
-        np.testing.assert_array_equal(head[head != END][:-1], numbers[:-1])
+        assert len(tail[tail != END]) == len(numbers)
+        # The first word may be cut.
+        np.testing.assert_array_equal(tail[tail != END][1:], numbers[1:])
         if unit == "char":
             assert len(numbers) == round(len(text) * (1 - rest))
-    assert list(leading(["abc", "de"], "char", 0.0)) == ["abc", "de"]
+    assert list(trailing(["abc", "de"], "char", 0.0)) == ["abc", "de"]

@@ -30,10 +30,11 @@ def train_language(
     model: Annotated[Path, typer.Option(help="Save the model to this file.")],
     unit: Annotated[str, typer.Option(help="What a token is: char, word or subword.")] = "char",
     validation: Annotated[
-        Path | None, typer.Option(help="Text to stop on, instead of the end of DATA.")
+        Path | None, typer.Option(help="Text to stop on, instead of the beginning of DATA.")
     ] = None,
     validation_split: Annotated[
-        float | None, typer.Option(help="Share of DATA, its end, to stop on; 0: train on all.")
+        float | None,
+        typer.Option(help="Share of DATA, its beginning, to stop on; 0: none."),
     ] = None,
     units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
     num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
@@ -61,8 +62,8 @@ def train_language(
 ) -> None:
     """Train a language model on a file of text.
 
-    The end of the text, a twentieth, is held out to stop on; with --validation-split 0 the model
-    learns from that too. `evaluate` scores it on text of your choice.
+    The beginning of the text, a twentieth, is held out to stop on; with --validation-split 0 the
+    model learns from that too. `evaluate` scores it on text of your choice.
 
     Example: `longshort train language book.txt --model book.longshort`
     """

@@ -129,36 +129,35 @@ def iter_texts(texts: Any, unit: str, name: str = "texts") -> Iterator[str]:
             yield line if unit == "char" or not single else line.removesuffix("\n")
 
 
-def leading(texts: Any, unit: str, rest: float) -> Iterator[str]:
-    """Yield what `iter_texts` does, without the last share `rest` of the characters.
+def trailing(texts: Any, unit: str, rest: float) -> Iterator[str]:
+    """Yield what `iter_texts` does, without the first share `rest` of the characters.
 
     Example:
-        >>> list(leading(["ab", "cd", "ef"], "word", 0.5))
-        ['ab', 'c']
+        >>> list(trailing(["ab", "cd", "ef"], "word", 0.5))
+        ['d', 'ef']
     """
     if rest == 0:
         yield from iter_texts(texts, unit)
         return
-    total = sum(map(len, iter_texts(texts, unit)))
-    left = total - int(total * rest)
+    left = int(sum(map(len, iter_texts(texts, unit))) * rest)
     for piece in iter_texts(texts, unit):
-        if left <= 0:
-            return
-        yield piece[:left]
-        left -= len(piece)
+        if left < len(piece):
+            yield piece[left:]
+        left = max(0, left - len(piece))
 
 
 def split_at(ids: np.ndarray, pieces: Iterable[str], vocabulary: Vocabulary) -> int:
-    r"""Return where in the numbers of a text its leading `pieces` end, END counted.
+    r"""Return where in the numbers of a text its trailing `pieces` begin, 1 at least.
 
     Example:
         >>> vocabulary = Vocabulary.fit(["a rose is"])
         >>> ids = encode_corpus("a rose is\na rose", vocabulary).ids
-        >>> split_at(ids, ["a rose is"], vocabulary), ids.tolist()
-        (4, [3, 4, 6, 5, 3, 4, 6])
+        >>> split_at(ids, ["a rose"], vocabulary), ids.tolist()
+        (5, [3, 4, 6, 5, 3, 4, 6])
     """
     count = sum(len(vocabulary.encode(piece)) for piece in pieces)
-    return int(np.searchsorted(np.cumsum(ids != END), count)) + 1
+    before = np.cumsum(ids != END)
+    return max(1, int(np.searchsorted(before, before[-1] - count, side="right")))
 
 
 def _lines(source: str | Path) -> Iterator[str]:

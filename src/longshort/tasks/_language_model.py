@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from longshort._errors import DataError
-from longshort.data._corpus import Corpus, check_known, encode_corpus, leading, split_at
+from longshort.data._corpus import Corpus, check_known, encode_corpus, split_at, trailing
 from longshort.data._vocabulary import UNKNOWN, Vocabulary
 from longshort.tasks._base import Task, check_rate
 from longshort.tasks._bigrams import Bigrams
@@ -67,8 +67,8 @@ class LanguageModel(Task):
         learning_rate: Of the Adam optimizer; it rises for 100 steps and falls to zero along a
             cosine.
         clip_norm: Most that the norm of all gradients together may be.
-        validation_split: Share of the text, its end, on which training is stopped; 0 for none. Not
-            used where `fit` gets `validation_text`.
+        validation_split: Share of the text, its beginning, on which training is stopped; 0 for
+            none. Not used where `fit` gets `validation_text`.
         patience: Epochs without a better validation loss after which training stops; the weights
             of the best epoch are kept.
         max_minutes: Time for training; the learning rate then falls to zero by its end, and results
@@ -171,7 +171,7 @@ class LanguageModel(Task):
 
         Args:
             texts: A str, a `pathlib.Path` or an iterable of str; see the class.
-            validation_text: In the same forms: text to stop on, instead of the end of the above.
+            validation_text: In the same forms: text to stop on, not the beginning of the above.
             progress: Called after each epoch with its number (from 1), the most there will be, and
                 the validation loss.
             on_step: Called after each training step with the tokens so far, those of the whole
@@ -193,7 +193,7 @@ class LanguageModel(Task):
         rest = 0.0 if validation_text is not None else self.validation_split
         least = self.min_count or (2 if self.unit == "word" else 1)
         vocabulary = Vocabulary.fit(
-            leading(texts, self.unit, rest),
+            trailing(texts, self.unit, rest),
             self.unit,
             size=self.vocabulary_size,
             min_count=least,
@@ -209,8 +209,9 @@ class LanguageModel(Task):
             check_known(held_corpus, validation_text, "validation_text")
             held = held_corpus.ids
         elif rest:
-            cut = split_at(corpus.ids, leading(texts, self.unit, rest), vocabulary)
-            ids, held = corpus.ids[:cut], corpus.ids[cut - 1 :]
+            # What comes last is most like what comes next, so what comes first is held out.
+            cut = split_at(corpus.ids, trailing(texts, self.unit, rest), vocabulary)
+            ids, held = corpus.ids[cut - 1 :], corpus.ids[:cut]
             held = held if len(held) > 1 else held[:0]
         if len(ids) < 3:
             raise DataError(
