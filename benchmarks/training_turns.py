@@ -42,6 +42,14 @@ class KerasTrained(Trained):
     model: Any
     by_task: bool
 
+    def training_steps(self) -> Any:
+        from longshort.ops._rounding import usable_precision
+        from longshort.tasks._training_steps import training_steps
+
+        if usable_precision(PRECISION) != PRECISION:
+            raise SystemExit("this machine does not train in bfloat16")
+        return training_steps(self.model, PRECISION)
+
     def batch(self, number: int) -> tuple[Any, Any]:
         """Return inputs and targets of batch `number` modulo STEPS."""
         raise NotImplementedError
@@ -49,9 +57,7 @@ class KerasTrained(Trained):
     def step(self, number: int) -> float:
         if not self.by_task:
             return float(self.model.train_on_batch(*self.batch(number)))
-        from longshort.tasks._training_steps import training_steps
-
-        with training_steps(self.model, PRECISION) as step:
+        with self.training_steps() as step:
             return step(*self.batch(number))
 
     def steps(self, task: str, count: int) -> None:
@@ -59,9 +65,7 @@ class KerasTrained(Trained):
         if not self.by_task:
             self.model.fit(batches, steps_per_epoch=count, shuffle=False, verbose=0)
             return
-        from longshort.tasks._training_steps import training_steps
-
-        with training_steps(self.model, PRECISION) as step:
+        with self.training_steps() as step:
             for each in batches:
                 step(*each)
 

@@ -125,6 +125,9 @@ def test_refused(folder: Path, tmp_path: Path) -> None:
     )
     assert "scheme must be" in refused(*train, names, "--model", tmp_path / "m", "--scheme", "X")
     assert "overwrite the input" in refused(*train, names, "--model", names)
+    split = (names, "--model", tmp_path / "m", "--validation-split", 2)
+    assert "validation_split must be" in refused(*train, *split)
+    assert "is not used with --validation;" in refused(*train, *split, "--validation", names)
     assert "--wide: is for a forecaster" in refused("predict", model, names, "--wide")
     assert "overwrite the input" in refused("predict", model, names, "--output", names)
 

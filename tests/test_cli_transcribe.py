@@ -40,9 +40,10 @@ def test_train(folder: Path, tmp_path: Path) -> None:
     model = tmp_path / "x.longshort"
     command = ("train", "transcribe", folder / "clips.tsv", "--model", model, "--units", 2)
     options = ("--epochs", 1, "--batch-size", 8, "--sample-rate", 4_000, "--num-layers", 2)
-    content = run_json(*command, *options)
+    content = run_json(*command, *options, "--validation-split", 0)
     assert content["task"] == "Transcriber" and content["params"]["batch_size"] == 8
     other = load(model)
+    assert other.num_held_out_ == 0 and content["loss"] == other.history_[-1]
     assert other.sample_rate_ == 4_000
     assert other.alphabet_ == tuple(sorted(set("".join(recordings(32, 0)[1]))))
 
@@ -91,6 +92,8 @@ def test_bad_input(folder: Path, tmp_path: Path) -> None:
     options = ("--validation", tmp_path / "held.csv", "--unit", "word")
     message = refused("train", "transcribe", folder / "clips.tsv", *train[3:], *options)
     assert "held.csv, line 2: " in message and "holds the words 'loud'" in message
+    both = ("--validation", folder / "clips.tsv", "--validation-split", 0)
+    assert "is not used with --validation;" in refused(*train, *both)
     wrong = ("--unit", "x", "--precision", "half")
     message = refused(*train[:2], folder / "clips.tsv", *train[3:], *wrong)
     assert "precision must be one of" in message and "unit must be one of" in message

@@ -113,3 +113,16 @@ def test_the_trailing_part_is_exact(rest: float) -> None:
         if unit == "char":
             assert len(numbers) == round(len(text) * (1 - rest))
     assert list(trailing(["abc", "de"], "char", 0.0)) == ["abc", "de"]
+    assert list(trailing(["", "ab", "", "cd", ""], "word", 0.5)) == ["cd"]
+    assert list(trailing("ab\ncd\n", "word", 0.5)) == ["cd"]
+
+
+def test_where_the_trailing_part_begins() -> None:
+    """Behind the END of what comes before it, also between texts and lines."""
+    for texts in (["ab", "", "cd"], "ab\n\ncd"):
+        vocabulary = Vocabulary.fit(["ab", "cd"])
+        ids = encode_corpus(texts, vocabulary).ids
+        place = split_at(ids, ["cd"], vocabulary)
+        assert ids[place - 1] == END and ids[place] == vocabulary.encode("cd")[0]
+        assert split_at(ids, ["ab", "cd"], vocabulary) == 1
+    assert split_at(np.array([END, 5, 6]), ["ab ab ab"], vocabulary) == 1

@@ -15,7 +15,7 @@ import pytest
 from longshort._errors import DataError, FileFormatError, KernelError
 from longshort.data._vocabulary import END, UNKNOWN
 from longshort.layers import LSTM
-from longshort.tasks import LanguageModel, load
+from longshort.tasks import LanguageModel, _language_training, load
 from longshort.tasks import _language_scoring as scoring
 from longshort.tasks._course import Course
 from longshort.tasks._language_net import LanguageNet, NetPlan
@@ -414,6 +414,27 @@ def test_text_shorter_than_a_sequence() -> None:
     task = LanguageModel(units=4, epochs=1, validation_split=0.0).fit("abcab")
     assert task.num_held_out_ == 0 and len(task.history_) == 1
     assert task.evaluate("ab")["num_tokens"] == 2
+    task = LanguageModel(units=4, epochs=1).fit(["", "abcab"])  # a twentieth is no character
+    assert task.num_held_out_ == 0
+
+
+@pytest.mark.parametrize("texts", ["ccdd" + "ab" * 6, ["ccdd", "ab" * 6]])
+def test_the_beginning_is_held_out(texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both parts begin with END, as texts do."""
+    parts: list[np.ndarray] = []
+    train = _language_training.train
+
+    def trained(net: Any, ids: np.ndarray, held: np.ndarray, *rest: Any, **given: Any) -> Any:
+        parts.extend((ids, held))
+        return train(net, ids, held, *rest, **given)
+
+    monkeypatch.setattr(_language_training, "train", trained)
+    task = LanguageModel(units=4, epochs=1, validation_split=0.25).fit(texts)
+    a, b = (task.vocabulary_.encode(each)[0] for each in "ab")
+    ends = [END] if isinstance(texts, list) else []
+    assert parts[0].tolist() == [END, *[a, b] * 6, *ends]
+    assert parts[1].tolist() == [END, *[UNKNOWN] * 4, *ends]  # what is held out has no say
+    assert task.num_held_out_ == len(parts[1]) - 1
 
 
 @pytest.mark.parametrize(

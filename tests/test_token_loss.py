@@ -39,19 +39,26 @@ def softmax_layer(kind: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("most_logits", "kind", "share", "padding"),  # logits of a row, of 4 rows, of all at once
+    ("rows", "most_logits", "kind", "share", "padding"),
     [
-        (1, "tied", 0.1, 0.4),
-        (4 * V, "tied", 0.1, 0.4),
-        (4 * V, "dense", 0.1, 0.0),
-        (4 * V, "dense", 0.0, 0.4),
-        (100 * V, "tied", 0.0, 0.4),
-        (4 * V, "tied", 0.1, 1.0),
+        (1, 100 * V, "tied", 0.1, 0.4),
+        (6, 100 * V, "tied", 0.1, 0.4),
+        (100, 4 * V, "dense", 0.1, 0.0),
+        (100, 4 * V, "dense", 0.0, 0.4),
+        (100, 1, "tied", 0.1, 0.4),
+        (100, 100 * V, "tied", 0.0, 0.4),
+        (100, 4 * V, "tied", 0.1, 1.0),
     ],
 )
 def test_loss_and_gradients_are_those_of_the_definition(
-    most_logits: int, kind: str, share: float, padding: float, monkeypatch: pytest.MonkeyPatch
+    rows: int,
+    most_logits: int,
+    kind: str,
+    share: float,
+    padding: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_token_loss, "ROWS", rows)
     monkeypatch.setattr(_token_loss, "MOST_LOGITS", most_logits)
     rng = np.random.default_rng(1)
     y = rng.normal(size=(B, T, E)).astype("float32")

@@ -34,9 +34,12 @@ Json = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Decides on everything random.", min=0)]
 Precision = Annotated[
-    str | None, typer.Option(help="Of products in training: float32 or bfloat16, which is faster.")
+    str | None, typer.Option(help="Of the LSTMs' products in training: float32 or bfloat16.")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the training data.", min=1)]
+ValidationSplit = Annotated[
+    float | None, typer.Option(help="Share that is held out to stop on; 0: all is learnt.")
+]
 NumMembers = Annotated[
     int | None, typer.Option(help="Networks, trained one after the other and averaged.", min=1)
 ]
@@ -46,6 +49,18 @@ TargetCol = Annotated[str, typer.Option(help="Column with the values to forecast
 LabelCol = Annotated[str, typer.Option(help="Column with the label of a sequence.")]
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def check_validation(
+    file: Path | str | None, split: float | None, option: str = "--validation"
+) -> None:
+    """Refuse two ways at once to say what training is stopped on.
+
+    Raises:
+        DataError: If both are given.
+    """
+    if None not in (file, split):
+        raise DataError(f"--validation-split: is not used with {option}; leave one out.")
 
 
 def guarded(command: Command) -> Command:

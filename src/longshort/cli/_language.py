@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Precision, Seed
+from longshort.cli._common import Epochs, Json, Precision, Seed, ValidationSplit
 from longshort.cli._progress import show_seconds
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ def train_language(
     validation: Annotated[
         Path | None, typer.Option(help="Text to stop on, instead of the beginning of DATA.")
     ] = None,
-    validation_split: Annotated[
-        float | None,
-        typer.Option(help="Share of DATA, its beginning, to stop on; 0: none."),
-    ] = None,
+    validation_split: ValidationSplit = None,
     units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
     num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
     embedding_size: Annotated[
@@ -67,8 +64,7 @@ def train_language(
 
     Example: `longshort train language book.txt --model book.longshort`
     """
-    if None not in (validation, validation_split):
-        raise DataError("--validation-split: is not used with --validation; leave one out.")
+    common.check_validation(validation, validation_split)
     inputs = [data] if validation is None else [data, validation]
     common.check_targets({"--model": model}, inputs=inputs)
     from longshort.tasks import LanguageModel

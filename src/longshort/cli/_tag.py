@@ -10,7 +10,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, NumMembers, Seed
+from longshort.cli._common import Epochs, Json, NumMembers, Seed, ValidationSplit
 from longshort.cli._groups import expanded
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def train_tag(
     validation: Annotated[
         str | None, typer.Option(help="A file to stop on, instead of a part of DATA.")
     ] = None,
+    validation_split: ValidationSplit = None,
     units: Annotated[int | None, typer.Option(help="Size of each LSTM.", min=1)] = None,
     num_layers: Annotated[int | None, typer.Option(help="LSTM layers.", min=1)] = None,
     scheme: Annotated[
@@ -85,6 +86,7 @@ def train_tag(
 
     Example: `longshort train tag chunks.txt --tag-col 2 --model chunks.longshort`
     """
+    common.check_validation(validation, validation_split)
     inputs = [data, *(path for path in (validation, vectors) if path is not None)]
     common.check_targets({"--model": model}, inputs=inputs)
     from longshort.tasks import Tagger
@@ -95,6 +97,7 @@ def train_tag(
         "word_size": word_size,
         "vectors": vectors,
         "num_members": num_members,
+        "validation_split": validation_split,
         "epochs": epochs,
         "seed": seed,
     }
@@ -104,7 +107,8 @@ def train_tag(
     )
     found = read_tagged(data, options)
     held: Any = None if validation is None else read_tagged(validation, options)
-    with common.progress_bar("training", loss_name="error") as progress:
+    name = "loss" if held is None and task.validation_split == 0 else "error"
+    with common.progress_bar("training", loss_name=name) as progress:
         task.fit(found.sentences, found.tags or [], validation_data=held, progress=progress)
     task.save(model)
     held_out = bool(task.num_held_out_)

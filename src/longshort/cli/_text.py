@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, NumMembers, Seed
+from longshort.cli._common import Epochs, NumMembers, Seed, ValidationSplit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,7 @@ class TextOptions:
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss.", min=1)
     ] = None
+    validation_split: ValidationSplit = None
     epochs: Epochs = None
     seed: Seed = 1
 
@@ -114,6 +115,7 @@ def train(
     plot: Path | None,
 ) -> Any:
     """Train a TextClassifier on a file, save it, draw its training; return it."""
+    common.check_validation(validation, options.validation_split)
     more_inputs = (validation, options.vectors, options.pretrained)
     inputs = [data, *(path for path in more_inputs if path is not None)]
     common.check_targets({"--model": model, "--plot": plot}, inputs=inputs)

@@ -9,7 +9,16 @@ import typer
 
 from longshort.cli import _common as common
 from longshort.cli import _text
-from longshort.cli._common import Data, Epochs, IdCol, Json, LabelCol, Seed, TimeCol
+from longshort.cli._common import (
+    Data,
+    Epochs,
+    IdCol,
+    Json,
+    LabelCol,
+    Seed,
+    TimeCol,
+    ValidationSplit,
+)
 from longshort.cli._forecast import given
 from longshort.cli._forecast_data import read_tables
 from longshort.cli._forecast_options import Exog, ModelOptions, TableOptions, make_forecaster
@@ -66,6 +75,7 @@ def train_classify(
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     label_col: LabelCol = "label",
+    validation_split: ValidationSplit = None,
     epochs: Epochs = None,
     seed: Seed = 1,
     as_json: Json = False,
@@ -86,6 +96,7 @@ def train_classify(
     options: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
+        "validation_split": validation_split,
         "epochs": epochs,
         "seed": seed,
     }

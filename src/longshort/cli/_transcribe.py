@@ -13,7 +13,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed, ValidationSplit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +79,7 @@ def train_transcribe(
         float | None,
         typer.Option(help="Of Adam at its highest; less for few recordings, if not given."),
     ] = None,
+    validation_split: ValidationSplit = None,
     batch_size: Annotated[int | None, typer.Option(help="Recordings a step.", min=1)] = None,
     precision: Precision = None,
     epochs: Epochs = None,
@@ -93,6 +94,7 @@ def train_transcribe(
     """
     if streaming and num_members is not None and num_members > 1:
         raise DataError("--num-members: with --streaming there is one network; leave it out.")
+    common.check_validation(validation, validation_split)
     common.check_targets({"--model": model}, inputs=[data, *([validation] if validation else [])])
     from longshort.tasks import Transcriber
 
@@ -104,6 +106,7 @@ def train_transcribe(
         "ngram": ngram,
         "num_members": num_members,
         "learning_rate": learning_rate,
+        "validation_split": validation_split,
         "batch_size": batch_size,
         "precision": precision,
         "epochs": epochs,
@@ -118,21 +121,23 @@ def train_transcribe(
     )
     clips = read(str(data), path_col, text_col)
     held = None if validation is None else read(str(validation), path_col, text_col)
+    name = "loss" if held is None and task.validation_split == 0 else "error"
     start = time.monotonic()
     with (
         naming_lines(clips, *([held] if held else [])),
-        common.progress_bar("training", loss_name="error") as progress,
+        common.progress_bar("training", loss_name=name) as progress,
     ):
         pair = None if held is None else (held.paths, held.texts)
         task.fit(clips.paths, clips.texts, validation_data=pair, progress=progress)
     seconds = time.monotonic() - start
     task.save(model)
-    error = min(task.history_)
+    error, kind = min(task.history_), "share of wrong labels in the validation part"
+    if not task.num_held_out_:
+        error, kind = task.history_[-1], "last training loss"
     if as_json:
-        content = {"task": "Transcriber", "model": model, "error": error, "seconds": seconds}
+        content = {"task": "Transcriber", "model": model, name: error, "seconds": seconds}
         common.print_json({**content, "params": task.get_params()})
     else:
-        kind = "share of wrong labels in the validation part" if task.num_held_out_ else "loss"
         typer.echo(f"{task!r}: {kind} {error:.4f} after {seconds:.0f} s. Written: {model}")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed
+from longshort.cli._common import Epochs, Json, Precision, SearchOptions, Seed, ValidationSplit
 from longshort.cli._groups import expanded
 from longshort.cli._progress import show_seconds
 
@@ -57,6 +57,7 @@ class TranslatorOptions:
     ] = None
     max_minutes: Annotated[float | None, typer.Option(help="Time for training.")] = None
     precision: Precision = None
+    validation_split: ValidationSplit = None
     epochs: Epochs = None
     seed: Seed = 1
 
@@ -130,6 +131,7 @@ def train_translate(
     held = None
     if validation_target is not None and validation_source is None:
         raise DataError("--validation-target: give --validation-source too.")
+    common.check_validation(validation_source, options.validation_split, "--validation-source")
     if validation_source is not None:
         held = read_parallel(validation_source, validation_target, **columns)
     pairs = read_parallel(source, target, **columns)

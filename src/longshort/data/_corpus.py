@@ -129,25 +129,25 @@ def iter_texts(texts: Any, unit: str, name: str = "texts") -> Iterator[str]:
             yield line if unit == "char" or not single else line.removesuffix("\n")
 
 
-def trailing(texts: Any, unit: str, rest: float) -> Iterator[str]:
-    """Yield what `iter_texts` does, without the first share `rest` of the characters.
+def trailing(texts: Any, unit: str, share: float) -> Iterator[str]:
+    """Yield what `iter_texts` does, without the first `share` of the characters.
 
     Example:
         >>> list(trailing(["ab", "cd", "ef"], "word", 0.5))
         ['d', 'ef']
     """
-    if rest == 0:
+    if share == 0:
         yield from iter_texts(texts, unit)
         return
-    left = int(sum(map(len, iter_texts(texts, unit))) * rest)
+    to_skip = int(sum(map(len, iter_texts(texts, unit))) * share)
     for piece in iter_texts(texts, unit):
-        if left < len(piece):
-            yield piece[left:]
-        left = max(0, left - len(piece))
+        if to_skip < len(piece):
+            yield piece[to_skip:]
+        to_skip = max(0, to_skip - len(piece))
 
 
 def split_at(ids: np.ndarray, pieces: Iterable[str], vocabulary: Vocabulary) -> int:
-    r"""Return where in the numbers of a text its trailing `pieces` begin, 1 at least.
+    r"""Return the place of the first token, END aside, of a text's trailing `pieces`.
 
     Example:
         >>> vocabulary = Vocabulary.fit(["a rose is"])
@@ -156,8 +156,9 @@ def split_at(ids: np.ndarray, pieces: Iterable[str], vocabulary: Vocabulary) -> 
         (5, [3, 4, 6, 5, 3, 4, 6])
     """
     count = sum(len(vocabulary.encode(piece)) for piece in pieces)
-    before = np.cumsum(ids != END)
-    return max(1, int(np.searchsorted(before, before[-1] - count, side="right")))
+    so_far = np.cumsum(ids != END)
+    # A subword that is cut may count as several.
+    return max(1, int(np.searchsorted(so_far, so_far[-1] - count, side="right")))
 
 
 def _lines(source: str | Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Products of factors that are rounded to bfloat16, for a while."""
+"""Round the factors of the kernels' products to bfloat16 within a `with`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _rounded: ContextVar[bool] = ContextVar("longshort_rounded", default=False)
 
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """Trace what runs inside with products in `precision`; states, sums and results are float32.
+    """Have `lstm`, `gru` and `slstm` multiply in `precision` where they are traced inside.
 
-    What was compiled outside stays as it is, and what is compiled inside stays so outside: like
-    `jax.default_matmul_precision`, it is a matter of tracing.
+    Inputs are float32, and so are sums, states and results. It is a matter of tracing alone: what
+    was compiled outside stays as it is, and what was compiled inside stays so outside.
 
     Args:
         precision: float32, or bfloat16; from `usable_precision`.

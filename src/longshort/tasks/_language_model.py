@@ -11,7 +11,7 @@ import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._corpus import Corpus, check_known, encode_corpus, split_at, trailing
-from longshort.data._vocabulary import UNKNOWN, Vocabulary
+from longshort.data._vocabulary import END, UNKNOWN, Vocabulary
 from longshort.tasks._base import Task, check_rate
 from longshort.tasks._bigrams import Bigrams
 from longshort.tasks._language_generation import continued, encode_prompt
@@ -74,7 +74,7 @@ class LanguageModel(Task):
         max_minutes: Time for training; the learning rate then falls to zero by its end, and results
             depend on the speed of the machine. None: no limit.
         precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
-            rounded, sums are not, which is faster on CPUs with AMX or AVX-512 BF16 (elsewhere
+            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
             float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
@@ -190,10 +190,10 @@ class LanguageModel(Task):
         if not isinstance(texts, (str, Path, Sequence)) and isinstance(texts, Iterator):
             texts = list(texts)  # it is read several times
         # What is held out has no say in the vocabulary.
-        rest = 0.0 if validation_text is not None else self.validation_split
+        share = 0.0 if validation_text is not None else self.validation_split
         least = self.min_count or (2 if self.unit == "word" else 1)
         vocabulary = Vocabulary.fit(
-            trailing(texts, self.unit, rest),
+            trailing(texts, self.unit, share),
             self.unit,
             size=self.vocabulary_size,
             min_count=least,
@@ -208,11 +208,12 @@ class LanguageModel(Task):
             )
             check_known(held_corpus, validation_text, "validation_text")
             held = held_corpus.ids
-        elif rest:
+        elif share:
             # What comes last is most like what comes next, so what comes first is held out.
-            cut = split_at(corpus.ids, trailing(texts, self.unit, rest), vocabulary)
-            ids, held = corpus.ids[cut - 1 :], corpus.ids[:cut]
-            held = held if len(held) > 1 else held[:0]
+            cut = split_at(corpus.ids, trailing(texts, self.unit, share), vocabulary)
+            ids, held = corpus.ids[cut - 1 :], corpus.ids[:cut].copy()
+            ids[0] = END  # what texts begin with is to be learnt
+            held = held if (held != END).any() else held[:0]
         if len(ids) < 3:
             raise DataError(
                 f"LanguageModel: expected text of at least 2 tokens to train on, got "

@@ -144,7 +144,7 @@ def _segments(ids: np.ndarray, plan: LanguagePlan, epoch: int, rng: np.random.Ge
     """Yield the inputs and targets (B, T) of an epoch's steps.
 
     Rows go round the end of the text, so that every token has its turn; behind the last comes the
-    first one. Less than a step of each row is left out, elsewhere each time.
+    END with which the text begins. Less than a step of each row is left out, elsewhere each time.
     """
     pairs = len(ids) - 1
     offset = int(rng.integers(pairs)) if epoch > 1 else 0

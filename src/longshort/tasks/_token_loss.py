@@ -9,8 +9,8 @@ from keras import ops
 
 Tensor = Any
 
-# In memory at once. Products of fewer rows are slower, the logits of more leave the cache.
-ROWS, MOST_LOGITS = 256, 2**23
+ROWS = 256  # at once: products of fewer are slower, the logits of more leave the cache
+MOST_LOGITS = 2**23  # in memory at once, 32 MB: fewer rows where there are many tokens
 
 
 class TokenLoss(keras.layers.Layer):
@@ -45,7 +45,9 @@ class TokenLoss(keras.layers.Layer):
             weights = ops.transpose(weights)
         y = ops.reshape(outputs, (-1, outputs.shape[-1]))
         targets = ops.reshape(targets, (-1,))
-        size = min(y.shape[0], ROWS, max(1, MOST_LOGITS // weights.shape[0]))
+        most = min(ROWS, max(1, MOST_LOGITS // weights.shape[0]))
+        portions = -(-y.shape[0] // most)
+        size = min(most, -(-y.shape[0] // portions // 16) * 16)
         # What is padding comes last, and the portions end before it.
         order = ops.argsort(ops.cast(ops.equal(targets, 0), "int32"))
         more = -y.shape[0] % size

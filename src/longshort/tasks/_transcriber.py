@@ -87,7 +87,7 @@ class Transcriber(Task):
             stopped; 0 for none. Not used where `fit` gets `validation_data`.
         patience: Epochs without fewer errors before training stops; the best weights are kept.
         precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
-            rounded, sums are not, which is faster on CPUs with AMX or AVX-512 BF16 (elsewhere
+            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
             float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
