@@ -2,7 +2,8 @@
 
 A training step is the whole of it: vectors of the tokens, LSTM layers, a softmax over all tokens,
 the gradients, their norm, Adam. Contenders live in processes of their own and take turns; before
-any timing they get the same weights and text and must have the same losses over three steps.
+any timing they get the same weights and text and must have the same losses over three steps (with a
+sampled softmax, which estimates them, within a tenth).
 
     python benchmarks/language_speed.py                    # every shape, all contenders
     python benchmarks/language_speed.py chars --rounds 9 --json results.json
@@ -34,7 +35,8 @@ SHAPES = {
     "chars2": Shape(69, 64, 512, 2, 32, 64),
     "words": Shape(10_000, 256, 512, 1, 16, 64),
 }
-CONTENDERS = ("language-model", "longshort", "keras-jax", "torch-malloc")
+CONTENDERS = ("language-model", "longshort", "keras-jax", "torch-malloc", "language-model-sampled")
+SAMPLED = 1_000  # tokens that stand for all in a step of that one, where there are more
 RATE, CLIP = 2e-3, 1.0
 
 
@@ -121,7 +123,8 @@ class ModelContender(KerasContender):
                 seed=1,
             )
         )
-        self.shape, self.model = shape, self.net.trainer(shape.B, shape.T)
+        sampled = SAMPLED if "sampled" in name else None
+        self.shape, self.model = shape, self.net.trainer(shape.B, shape.T, sampled)
         self.compile(as_it_is)
 
     def batch(self, number: int) -> tuple[Any, Any]:
@@ -192,4 +195,5 @@ if __name__ == "__main__":
             CONTENDERS,
             "tokens",
             lambda shape: shape.B * shape.T,
+            lambda name, shape: "sampled" not in name or shape.V > SAMPLED,
         )

@@ -17,6 +17,8 @@ import numpy as np
 from turns import Worker, agree, ratios, spread, take_turns
 
 SECONDS, STEPS = 2.0, 3
+# How far the losses of a contender with such a word in its name may be off, as a share.
+BOUNDS = {"bfloat16": 1e-2, "sampled": 0.1}
 PRECISION = os.environ.get("PRECISION", "float32")  # of products, in the worker's process
 
 
@@ -110,12 +112,15 @@ class TorchTrained(Trained):
         return float(loss)
 
 
+def bound_of(name: str) -> float:
+    return max(BOUNDS.get(word, 1e-4) for word in name.split("-"))
+
+
 def measure(program: str, shape: str, names: list[str], rounds: int) -> dict[str, list[float]]:
     """Seconds a step, a value for each round and contender."""
     workers = [Worker(program, name, shape) for name in names]
-    exact = [worker for worker in workers if "bfloat16" not in worker.name]
-    agree(exact, workers[0], 1e-4)
-    agree([worker for worker in workers if worker not in exact], workers[0], 1e-2)
+    for bound in (1e-4, *BOUNDS.values()):
+        agree([w for w in workers if bound_of(w.name) == bound], workers[0], bound)
     seconds = take_turns(workers, "train", rounds, SECONDS) if rounds else {}
     for worker in workers:
         worker.close()
@@ -129,8 +134,14 @@ def compare(
     contenders: tuple[str, ...],
     unit: str,
     units_of: Callable[[Any], int],
+    takes: Callable[[str, Any], bool] = lambda name, shape: True,
 ) -> None:
-    """The command line of such a benchmark; `units_of` a shape: how many `unit`s a step has."""
+    """The command line of such a benchmark.
+
+    Args:
+        units_of: How many `unit`s a step of a shape has.
+        takes: Whether a contender takes part with a shape.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("shapes", nargs="*", default=[], help=f"of {', '.join(shapes)}")
     parser.add_argument("--rounds", type=int, default=7, help="0: only check")
@@ -140,12 +151,13 @@ def compare(
     arguments = parser.parse_args()
     names = [n for n in contenders if not (arguments.without_torch and n.startswith("torch"))]
     if arguments.bfloat16:
-        names += [f"{n}-bfloat16" for n in names if n == names[0] or n.startswith("torch")]
+        names += [f"{n}-bfloat16" for n in names if n.startswith((names[0], "torch"))]
     print(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
     print(f"{unit} a second (median) and, beside each, its time over the first's: median (min-max)")
     results = {}
     for name in arguments.shapes or shapes:
-        seconds = results[name] = measure(program, name, names, arguments.rounds)
+        chosen = [each for each in names if takes(each, shapes[name])]
+        seconds = results[name] = measure(program, name, chosen, arguments.rounds)
         print(f"{name:8} {tuple(shapes[name])} all have the same losses", end="")
         for who, taken in seconds.items():
             speed = units_of(shapes[name]) / statistics.median(taken)
