@@ -98,11 +98,11 @@ def test_refused(tmp_path: Path) -> None:
     assert check_known(encode_corpus("xa", vocabulary), "xa") == 0.5
 
 
-@pytest.mark.parametrize("rest", [0.05, 0.7])
-def test_the_trailing_part_is_exact(rest: float) -> None:
+@pytest.mark.parametrize("share", [0.05, 0.7])
+def test_the_trailing_part_is_exact(share: float) -> None:
     text = "".join(np.random.default_rng(0).choice(list("ab \n"), 500))
     for unit in ("char", "word"):
-        pieces = list(trailing(text, unit, rest))
+        pieces = list(trailing(text, unit, share))
         vocabulary = Vocabulary.fit(pieces, unit)
         ids = encode_corpus(text, vocabulary).ids
         tail = ids[split_at(ids, pieces, vocabulary) :]
@@ -111,7 +111,7 @@ def test_the_trailing_part_is_exact(rest: float) -> None:
         # The first word may be cut.
         np.testing.assert_array_equal(tail[tail != END][1:], numbers[1:])
         if unit == "char":
-            assert len(numbers) == round(len(text) * (1 - rest))
+            assert len(numbers) == round(len(text) * (1 - share))
     assert list(trailing(["abc", "de"], "char", 0.0)) == ["abc", "de"]
     assert list(trailing(["", "ab", "", "cd", ""], "word", 0.5)) == ["cd"]
     assert list(trailing("ab\ncd\n", "word", 0.5)) == ["cd"]

@@ -55,6 +55,8 @@ def check_params(params: dict[str, Any]) -> None:
         *check_whole("units", params["units"], 1, MAX_UNITS),
         *check_whole("num_layers", params["num_layers"], 1, MAX_LAYERS),
         *check_bool("bidirectional", params["bidirectional"]),
+        *check_choice("unit", params["unit"], UNITS),
+        *check_choice("normalize", params["normalize"], NORMALIZE),
         *check_bool("resample", params["resample"]),
         *check_whole("num_mels", params["num_mels"], 1, 1000),
         *check_rate("window", params["window"]),
@@ -76,13 +78,8 @@ def check_params(params: dict[str, Any]) -> None:
         faults += check_whole("batch_size", params["batch_size"], 1, 10**6)
     if params["sample_rate"] is not None:
         faults += check_whole("sample_rate", params["sample_rate"], MIN_RATE, MAX_RATE)
-    for name, allowed in (
-        ("unit", UNITS),
-        ("normalize", NORMALIZE),
-        ("reduction", REDUCTIONS),
-    ):
-        if (value := params[name]) not in allowed:
-            faults.append(f"{name} must be one of {allowed}, got {value!r}")
+    if (value := params["reduction"]) not in REDUCTIONS:
+        faults.append(f"reduction must be one of {REDUCTIONS}, got {value!r}")
     if faults:
         raise DataError(f"Transcriber: {'; '.join(faults)}.")
     if params["alphabet"] is not None:
