@@ -7,6 +7,7 @@
 #include "forward.h"
 #include "input_gradient.h"
 #include "single_step.h"
+#include "token_loss.h"
 #include "weight_gradient.h"
 
 namespace {
@@ -39,6 +40,7 @@ extern const Kernels LONGSHORT_TABLE = {
     ::backward_scratch,            ::backward,
     ::weight_gradient_scratch,     ::weight_gradient,
     ::input_gradient_scratch,      ::input_gradient,
+    ::token_loss_scratch,          ::token_loss,
     ::step_size,                   ::pack_step,
     ::run_step,
 };

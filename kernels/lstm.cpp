@@ -79,6 +79,8 @@ const Kernels* best() {
 
 std::atomic<const Kernels*> chosen{nullptr};
 
+}  // namespace
+
 const Kernels& kernels() {
   const Kernels* k = chosen.load(std::memory_order_acquire);
   if (!k) {
@@ -87,6 +89,8 @@ const Kernels& kernels() {
   }
   return *k;
 }
+
+namespace {
 
 const char* check_shape(const longshort_lstm& a) {
   if (a.batch < 0 || a.time < 0) return "batch and time must not be negative";

@@ -146,6 +146,24 @@ LONGSHORT_API const char* longshort_lstm_weight_gradient(const struct longshort_
 // Reads kernel, mask, dz, x_dropout; writes dx.
 LONGSHORT_API const char* longshort_lstm_input_gradient(const struct longshort_lstm*, int count);
 
+// The mean cross-entropy of a softmax over many tokens, nats, and its gradients: z = y W' + b, and of
+// each row - (1 - share) log p(target) - share / V sum over all tokens of log p.
+struct longshort_token_loss {
+  int64_t rows, size, tokens;  // n, E, V
+  int32_t by_values;           // whether W and its gradient are (E, V) instead of (V, E)
+  int32_t bfloat16;            // as above
+  float share;                 // 0 to 1
+  const float* y;              // (n, E)
+  const float* weights;        // W
+  const float* bias;           // (V)
+  const int32_t* targets;      // (n), 1 to V - 1; 0 is padding: such a row counts for nothing and costs nothing
+  float* loss;                 // (1), 0 where all is padding
+  float* dy;                   // (n, E)
+  float* dweights;             // as W
+  float* dbias;                // (V)
+};
+LONGSHORT_API const char* longshort_token_loss_run(const struct longshort_token_loss*);
+
 // One layer, one step at a time, for streams: no allocation, one thread, no framework.
 struct longshort_step {
   int64_t batch, features, units;

@@ -207,6 +207,22 @@ def build(folder: Path) -> Path:
     return folder / "build" / "liblongshort_kernels.so"
 
 
+MUTATIONS += [
+    ("token_loss.h", old, new, "token_loss_kernel")
+    for old, new in [
+        ("z[target] -= (1 - share) * total", "z[target] -= total"),
+        ("if (share) loss -=", "if (false) loss -="),
+        ("splat(share / (tokens * rows))", "splat(share / rows)"),
+        ("e + i < E ? row[e + i] : 1", "e + i < E ? row[e + i] : 0"),
+        ("N * kBlock, i > 0, E + 1", "N * kBlock, false, E + 1"),
+        ("E_padded, v > 0, rows", "E_padded, false, rows"),
+        ("a.by_values ? 1 : E, of_value", "E, of_value"),
+        ("of.real[portion.begin + r] * E, s.dy", "(portion.begin + r) * E, s.dy"),
+        ("here > largest ? here : largest", "largest"),
+    ]
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake and a compiler")
 @pytest.mark.parametrize("mutation", [None, *MUTATIONS], ids=lambda m: m and f"{m[0]}-{m[1][:20]}")

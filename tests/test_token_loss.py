@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from longshort.tasks import _token_loss
+from longshort.ops import _token_loss
+from longshort.ops._paths import Path, machine_path
 from longshort.tasks._language_net import TiedEmbedding
 from longshort.tasks._token_loss import TokenLoss, as_it_is
 
@@ -38,6 +39,7 @@ def softmax_layer(kind: str) -> Any:
     return layer
 
 
+@pytest.mark.parametrize("path", ["kernel", "keras"])
 @pytest.mark.parametrize(
     ("rows", "most_logits", "kind", "share", "padding"),
     [
@@ -51,6 +53,7 @@ def softmax_layer(kind: str) -> Any:
     ],
 )
 def test_loss_and_gradients_are_those_of_the_definition(
+    path: str,
     rows: int,
     most_logits: int,
     kind: str,
@@ -58,8 +61,12 @@ def test_loss_and_gradients_are_those_of_the_definition(
     padding: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_token_loss, "ROWS", rows)
-    monkeypatch.setattr(_token_loss, "MOST_LOGITS", most_logits)
+    if path == "keras":
+        monkeypatch.setattr(_token_loss, "machine_path", lambda: Path("keras", "for this test"))
+        monkeypatch.setattr(_token_loss, "ROWS", rows)
+        monkeypatch.setattr(_token_loss, "MOST_LOGITS", most_logits)
+    elif machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
     rng = np.random.default_rng(1)
     y = rng.normal(size=(B, T, E)).astype("float32")
     targets = rng.integers(1, V, (B, T)).astype("int32") * (rng.random((B, T)) >= padding)

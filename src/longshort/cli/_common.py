@@ -34,7 +34,7 @@ Json = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Decides on everything random.", min=0)]
 Precision = Annotated[
-    str | None, typer.Option(help="Of the LSTMs' products in training: float32 or bfloat16.")
+    str | None, typer.Option(help="Of products in training: float32 or bfloat16.")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Most passes over the training data.", min=1)]
 ValidationSplit = Annotated[

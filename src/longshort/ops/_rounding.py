@@ -16,7 +16,7 @@ _rounded: ContextVar[bool] = ContextVar("longshort_rounded", default=False)
 
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """Have `lstm`, `gru` and `slstm` multiply in `precision` where they are traced inside.
+    """Have layers and `token_loss` multiply in `precision` where they are traced inside.
 
     Inputs are float32, and so are sums, states and results. It is a matter of tracing alone: what
     was compiled outside stays as it is, and what was compiled inside stays so outside.

@@ -73,9 +73,9 @@ class LanguageModel(Task):
             of the best epoch are kept.
         max_minutes: Time for training; the learning rate then falls to zero by its end, and results
             depend on the speed of the machine. None: no limit.
-        precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
-            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
-            float32, with a `PathWarning`). All else is float32, predictions too.
+        precision: Of the products of LSTMs and softmax in training: "float32", or "bfloat16": their
+            factors are rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16;
+            elsewhere float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
     Attributes:

@@ -26,7 +26,8 @@ def training_steps(model: keras.Model, precision: str = "float32") -> Iterator[S
 
     Args:
         model: Compiled, without metrics but the loss.
-        precision: Of its LSTMs' products, see `products_in`; the same each time for one model.
+        precision: Of the products of LSTMs and `TokenLoss`, see `products_in`; the same each time
+            for one model.
 
     Yields:
         A function of inputs, targets, weights of the rows (None: all the same) and the learning

@@ -60,9 +60,9 @@ class Translator(Task):
         patience: Epochs without a lower validation loss before training stops; the best weights
             are kept.
         max_minutes: Time after which training ends; the learning rate falls to 0 by then.
-        precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
-            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
-            float32, with a `PathWarning`). All else is float32, predictions too.
+        precision: Of the products of LSTMs and softmax in training: "float32", or "bfloat16": their
+            factors are rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16;
+            elsewhere float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
     Attributes:

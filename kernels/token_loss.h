@@ -1,0 +1,326 @@
+// The loss of a softmax over many tokens, and its gradient: three products, and what is between them
+// while it is in a cache.
+//
+//   z = y W' + b    g = (softmax(z) - label) / count    dy = g W    dW = g' y    db = sum of g
+//
+// Rows are taken some hundred at a time, so that their logits stay near. A portion has four parts, and
+// the team waits after each: its rows are copied, z by columns, g by rows, and dy by rows with dW by columns.
+#pragma once
+#include "bfloat16.h"
+#include "cell_forward.h"
+#include "exponentials.h"
+#include "isa.h"
+
+namespace {
+
+using longshort::LossRows;
+using longshort::Team;
+using Loss = longshort_token_loss;
+
+// Depth that the gradient of y sums at a time: that much of the weights stays in a core's own cache.
+constexpr int64_t kSlice = 512;
+
+// Floats, or bfloat16 where products round: depths, and room in floats.
+inline int64_t padded(int64_t depth, const float*) { return depth; }
+inline int64_t padded(int64_t depth, const Bfloat16*) { return pad_depth(depth); }
+inline int64_t room(int64_t n, const float*) { return n; }
+inline int64_t room(int64_t n, const Bfloat16*) { return halved(n); }
+
+inline void write_row(const float* in, int64_t n, int64_t, float* out) {
+  memcpy(out, in, n * sizeof(float));
+}
+inline void write_row(const float* in, int64_t n, int64_t depth, Bfloat16* out) {
+  round_row(in, n, depth, out);
+}
+LONGSHORT_INLINE void write(float* out, Vector x) { store(out, x); }
+LONGSHORT_INLINE void write(Bfloat16* out, Vector x) { store_bfloat16(out, x); }
+
+// out (rows, N kLanes) (+)= left (rows, depth) right, the right factor packed.
+template <int N>
+inline void product(const float* left, int64_t stride, const float* right, int64_t depth, float* out,
+                    int64_t out_stride, bool add, int64_t rows) {
+  for_rows(Range{0, rows}, [&](int64_t row, auto height) {
+    constexpr int R = decltype(height)::count;
+    float* to = out + row * out_stride;
+    Tile<R, N> tile;
+    clear(tile);
+    for (int r = 0; add && r < R; ++r)
+      for (int n = 0; n < N; ++n) tile.sum[r][n] = load(to + r * out_stride + n * kBlock);
+    multiply(tile, left_at<R>(left + row * stride, stride, 1), right, depth);
+    for (int r = 0; r < R; ++r)
+      for (int n = 0; n < N; ++n) store(to + r * out_stride + n * kBlock, tile.sum[r][n]);
+  });
+}
+template <int N>
+inline void product(const Bfloat16* left, int64_t stride, const Bfloat16* right, int64_t depth,
+                    float* out, int64_t out_stride, bool add, int64_t rows) {
+  for (int64_t row = 0; row < rows; row += kGroup) {
+    const Product p{left + row * stride,      stride, right, N * kLanes * 2, depth,
+                    out + row * out_stride, out_stride, add};
+    multiply<N>(p, smaller(kGroup, rows - row));
+  }
+}
+
+// Element (k, column) is at data[k * by_k + column * by_column]; one of the distances is 1.
+struct Matrix {
+  const float* data;
+  int64_t depth, columns, by_k, by_column;
+};
+
+// `count` blocks of columns from `first` on as a right factor: (depth, count, kLanes), or in pairs.
+inline void write_right(const float* even, const float* odd, int64_t count, float*& out) {
+  const int64_t width = count * kBlock;
+  memcpy(out, even, width * sizeof(float));
+  if (odd) memcpy(out + width, odd, width * sizeof(float));
+  out += odd ? 2 * width : width;
+}
+inline void write_right(const float* even, const float* odd, int64_t count, Bfloat16*& out) {
+  for (int64_t n = 0; n < count; ++n, out += 2 * kLanes)
+    store_pairs(out, load(even + n * kBlock), load(odd + n * kBlock));
+}
+template <class Number>
+void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out) {
+  constexpr int64_t kSide = 16;  // by squares: each cache line of the weights is read once
+  const int64_t depth = padded(m.depth, out), columns = smaller(count * kBlock, m.columns - first);
+  for (int64_t k = 0; k < depth; k += kSide) {
+    float square[kSide][4 * kBlock] = {};
+    const int64_t real = smaller(kSide, m.depth - k), all = smaller(kSide, depth - k);
+    const float* from = m.data + k * m.by_k + first * m.by_column;
+    if (m.by_column == 1) {
+      for (int64_t i = 0; i < real; ++i) memcpy(square[i], from + i * m.by_k, columns * sizeof(float));
+    } else {
+      for (int64_t c = 0; c < columns; ++c)
+        for (int64_t i = 0; i < real; ++i) square[i][c] = from[c * m.by_column + i];
+    }
+    for (int64_t i = 0; i < all; i += 2)
+      write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, out);
+  }
+}
+
+// The same of a gradient (rows, stride) that is rounded, or not, already.
+inline void pack_gradient(const float* in, int64_t rows, int64_t stride, int64_t first, int64_t count,
+                          float* out) {
+  for (int64_t r = 0; r < rows; ++r, out += count * kBlock)
+    memcpy(out, in + r * stride + first, count * kBlock * sizeof(float));
+}
+inline void pack_gradient(const Bfloat16* in, int64_t rows, int64_t stride, int64_t first,
+                          int64_t count, Bfloat16* out) {
+  const Bfloat16 none[4 * kBlock] = {};
+  for (int64_t r = 0; r < pad_depth(rows); r += 2) {
+    const Bfloat16* even = r < rows ? in + r * stride + first : none;
+    const Bfloat16* odd = r + 1 < rows ? in + (r + 1) * stride + first : none;
+    for (int64_t c = 0; c < count * kBlock; ++c, out += 2) {
+      out[0] = even[c];
+      out[1] = odd[c];
+    }
+  }
+}
+
+// Scratch of a call; of it all threads write and read everything but `panel`.
+template <class Number>
+struct LossScratch {
+  int64_t columns;    // of a row of logits
+  Number* by_tokens;  // W as the right factor of z: for each tile of columns (E, its tokens)
+  Number* by_values;  // W as the right factor of dy: (V, its values)
+  Number* rows;       // y of a portion
+  Number* turned;     // y' of a portion and a row of ones, (E + 1, rows)
+  float* logits;      // (rows, columns); then g, as Numbers with the same distance between rows
+  float* dy;          // of a portion, (rows, E)
+  float* sums;        // dW and db: for each tile of columns (E + 1, its tokens)
+  float* bias;        // (columns)
+  float* losses;      // a row each
+  Number* panel;      // g of a tile of columns as a right factor
+  int64_t size;
+
+  LossScratch(const Loss& a, const LossRows& of, int thread, float* data) {
+    const Number* kind = nullptr;
+    const int64_t V = blocks_of(a.tokens) * kBlock, E = blocks_of(a.size) * kBlock;
+    columns = longshort::ceil_div(V, 64) * 64;
+    Taker taker{data, 0};
+    const auto take = [&](int64_t n) { return reinterpret_cast<Number*>(taker.take(room(n, kind))); };
+    by_tokens = take(V * padded(a.size, kind));
+    by_values = take(E * padded(a.tokens, kind));
+    rows = take(of.portion * padded(a.size, kind));
+    turned = take((a.size + 1) * padded(of.portion, kind));
+    logits = taker.take(of.portion * columns);
+    dy = taker.take(of.portion * E);
+    sums = taker.take((a.size + 1) * V);
+    bias = taker.take(columns);
+    losses = taker.take(of.count);
+    for (int i = 0; i <= thread; ++i) panel = take(padded(of.portion, kind) * 4 * kBlock);
+    size = taker.used;
+  }
+  Number* gradient() const { return reinterpret_cast<Number*>(logits); }
+  int64_t stride() const { return columns * static_cast<int64_t>(sizeof(float) / sizeof(Number)); }
+};
+
+// A row of logits without the bias -> its gradient, in place; returns the loss.
+//
+// Exponentials are summed before they are divided by their sum, and the label is taken off in between.
+template <class Number>
+float loss_of_row(const Loss& a, const LossRows& of, int64_t target, float* z, const float* bias,
+                  int64_t columns) {
+  const int64_t V = blocks_of(a.tokens) * kBlock;
+  Vector largest = splat(-3.4e38f), sum = {};
+  for (int64_t v = 0; v < V; v += kBlock) {
+    const Vector raw = load(z + v), here = raw + load(bias + v);
+    sum = sum + raw;
+    largest = here > largest ? here : largest;
+  }
+  float highest = largest[0], total = 0, all = 0;
+  for (int i = 1; i < kLanes; ++i) highest = largest[i] > highest ? largest[i] : highest;
+  for (int i = 0; i < kLanes; ++i) all += sum[i];
+  const float wanted = z[target] + bias[target] - highest;
+  const Vector top = splat(highest);
+  sum = Vector{};
+  for (int64_t v = 0; v < V; v += kBlock) {
+    const Vector e = exp_negative(load(z + v) + load(bias + v) - top);
+    store(z + v, e);
+    sum = sum + e;
+  }
+  for (int i = 0; i < kLanes; ++i) total += sum[i];
+  const float share = a.share, tokens = static_cast<float>(a.tokens), rows = static_cast<float>(of.count);
+  z[target] -= (1 - share) * total;
+  const Vector factor = splat(1 / (total * rows)), less = splat(share / (tokens * rows));
+  Number* out = reinterpret_cast<Number*>(z);  // where it is narrower, it stays behind what is read
+  for (int64_t v = 0; v < V; v += kBlock) write(out + v, mul_add(load(z + v), factor, -less));
+  for (int64_t v = V; v < columns; ++v) out[v] = 0;
+  float loss = __builtin_logf(total) - (1 - share) * wanted;
+  if (share) loss -= share * ((all + of.bias_sum) / tokens - highest);
+  return loss;
+}
+
+// The rows of a portion, as the left factors of z and of dW.
+template <class Number>
+void copy_rows(const Loss& a, const LossRows& of, Range portion, const LossScratch<Number>& s,
+               const Team& team) {
+  const int64_t E = a.size, depth = padded(E, s.rows), count = portion.size();
+  const int64_t wide = padded(count, s.rows);
+  for (int64_t r = longshort::part(count, team.index, team.size).begin;
+       r < longshort::part(count, team.index, team.size).end; ++r)
+    write_row(a.y + of.real[portion.begin + r] * E, E, depth, s.rows + r * depth);
+  const Range values = longshort::part(E + 1, team.index, team.size);
+  float square[kLanes][kLanes];
+  for (int64_t e = values.begin; e < values.end; e += kLanes) {
+    const int64_t real = smaller(kLanes, values.end - e);
+    for (int64_t r = 0; r < wide; r += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        const float* row = r + j < count ? a.y + of.real[portion.begin + r + j] * E : nullptr;
+        for (int64_t i = 0; i < real; ++i) square[i][j] = !row ? 0 : e + i < E ? row[e + i] : 1;
+      }
+      const int64_t width = smaller(kLanes, wide - r);
+      for (int64_t i = 0; i < real; ++i) write_row(square[i], width, width, s.turned + (e + i) * wide + r);
+    }
+  }
+}
+
+// A tile of sums (E + 1, N kLanes) to where it belongs.
+template <int N>
+void unpack_sums(const Loss& a, int64_t block, const float* sums) {
+  const int64_t E = a.size, V = a.tokens, first = block * kBlock, columns = smaller(N * kBlock, V - first);
+  if (a.by_values) {
+    for (int64_t e = 0; e < E; ++e)
+      memcpy(a.dweights + e * V + first, sums + e * N * kBlock, columns * sizeof(float));
+  } else {
+    for (int64_t e = 0; e < E; e += kLanes) {
+      for (int64_t c = 0; c < columns; ++c)
+        for (int64_t i = 0; i < smaller(kLanes, E - e); ++i)
+          a.dweights[(first + c) * E + e + i] = sums[(e + i) * N * kBlock + c];
+    }
+  }
+  memcpy(a.dbias + first, sums + E * N * kBlock, columns * sizeof(float));
+}
+
+template <class Number>
+void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team& team) {
+  const LossScratch<Number> s(a, of, team.index, scratch);
+  const int64_t E = a.size, V = a.tokens;
+  const int64_t by_token = padded(E, s.rows), by_value = padded(V, s.rows);
+  const auto own = [&](int64_t count) { return longshort::part(count, team.index, team.size); };
+  // Whole tiles of tokens, in blocks.
+  const auto own_tokens = [&] {
+    const Range tiles = own(longshort::ceil_div(V, 4 * kBlock));
+    return Range{4 * tiles.begin, smaller(4 * tiles.end, blocks_of(V))};
+  };
+  // W is (V, E), or by values (E, V).
+  const int64_t of_token = a.by_values ? 1 : E, of_value = a.by_values ? V : 1;
+  for_blocks(own_tokens(), [&](int64_t block, auto width) {
+    pack_right(Matrix{a.weights, E, V, of_value, of_token}, block * kBlock, decltype(width)::count,
+               s.by_tokens + block * kBlock * by_token);
+  });
+  const Range tiles = own(longshort::ceil_div(E, 4 * kBlock));
+  for_blocks(Range{4 * tiles.begin, smaller(4 * tiles.end, blocks_of(E))}, [&](int64_t block, auto width) {
+    pack_right(Matrix{a.weights, V, E, of_token, of_value}, block * kBlock, decltype(width)::count,
+               s.by_values + block * kBlock * by_value);
+  });
+  if (team.index == 0)
+    for (int64_t v = 0; v < s.columns; ++v) s.bias[v] = v < V ? a.bias[v] : -3.4e38f;
+
+  const int64_t portions = longshort::ceil_div(of.count, of.portion);
+  for (int64_t i = 0; i < portions; ++i) {
+    const Range portion = longshort::part(of.count, i, portions);
+    const int64_t count = portion.size(), wide = padded(count, s.rows);
+    copy_rows(a, of, portion, s, team);
+    team.wait();
+    for_blocks(own_tokens(), [&](int64_t block, auto width) {
+      product<decltype(width)::count>(s.rows, by_token, s.by_tokens + block * kBlock * by_token, by_token,
+                                      s.logits + block * kBlock, s.columns, false, count);
+    });
+    team.wait();
+    const Range rows = own(count);
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      const int64_t row = portion.begin + r;
+      s.losses[row] = loss_of_row<Number>(a, of, a.targets[of.real[row]], s.logits + r * s.columns,
+                                          s.bias, s.columns);
+    }
+    team.wait();
+    const int64_t E_padded = blocks_of(E) * kBlock;
+    for_blocks(Range{0, blocks_of(E)}, [&](int64_t block, auto width) {
+      constexpr int N = decltype(width)::count;
+      for (int64_t v = 0; v < by_value; v += kSlice) {
+        product<N>(s.gradient() + rows.begin * s.stride() + v, s.stride(),
+                   s.by_values + block * kBlock * by_value + v * N * kBlock, smaller(kSlice, by_value - v),
+                   s.dy + rows.begin * E_padded + block * kBlock, E_padded, v > 0, rows.size());
+      }
+    });
+    for (int64_t r = rows.begin; r < rows.end; ++r)
+      memcpy(a.dy + of.real[portion.begin + r] * E, s.dy + r * E_padded, E * sizeof(float));
+    for_blocks(own_tokens(), [&](int64_t block, auto width) {
+      constexpr int N = decltype(width)::count;
+      float* sums = s.sums + block * kBlock * (E + 1);
+      pack_gradient(s.gradient(), count, s.stride(), block * kBlock, N, s.panel);
+      product<N>(s.turned, wide, s.panel, wide, sums, N * kBlock, i > 0, E + 1);
+      if (i + 1 == portions) unpack_sums<N>(a, block, sums);
+    });
+    team.wait();
+  }
+  if (team.index == 0) {
+    double sum = 0;
+    for (int64_t r = 0; r < of.count; ++r) sum += s.losses[r];
+    *a.loss = static_cast<float>(sum / static_cast<double>(of.count));
+  }
+  if constexpr (sizeof(Number) < sizeof(float)) end_products();
+}
+
+// Whether this set rounds; the others compute in float32.
+inline bool rounds(const Loss& a) {
+#if LONGSHORT_AMX || LONGSHORT_AVX512_BF16
+  return a.bfloat16;
+#else
+  (void)a;
+  return false;
+#endif
+}
+inline int64_t token_loss_scratch(const Loss& a, const LossRows& of, int threads) {
+  if (rounds(a)) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
+  return LossScratch<float>(a, of, threads - 1, nullptr).size;
+}
+inline void token_loss(const Loss& a, const LossRows& of, float* scratch, const Team& team) {
+  if (rounds(a)) {
+    loss_of_team<Bfloat16>(a, of, scratch, team);
+  } else {
+    loss_of_team<float>(a, of, scratch, team);
+  }
+}
+
+}  // namespace
