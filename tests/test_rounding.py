@@ -15,7 +15,14 @@ from longshort.layers import LSTM
 from longshort.ops import _rounding as rounding
 from longshort.ops import gru, lstm, slstm
 from longshort.ops._rounding import products_in, rounds, usable_precision
-from longshort.tasks import LanguageModel, Transcriber, Translator, _training_steps
+from longshort.tasks import (
+    LanguageModel,
+    Tagger,
+    TextClassifier,
+    Transcriber,
+    Translator,
+    _training_steps,
+)
 from longshort.tasks._training_steps import training_steps
 
 RNG = np.random.default_rng(0)
@@ -113,6 +120,12 @@ TRAINED: dict[str, Any] = {
     "translate": lambda **given: Translator(
         8, embedding_size=8, unit="word", epochs=2, input_feeding=True, **given
     ).fit(SOURCES, SOURCES),
+    "text": lambda **given: TextClassifier(8, epochs=2, num_members=1, **given).fit(
+        SOURCES, ["even", "odd"] * 16
+    ),
+    "tag": lambda **given: Tagger(8, char_units=4, epochs=2, validation_split=0, **given).fit(
+        [source.split() for source in SOURCES], [source.upper().split() for source in SOURCES]
+    ),
     "transcribe": lambda **given: Transcriber(8, epochs=2, num_mels=20, channels=8, **given).fit(
         SOUNDS, ["low", "high"] * 4, sample_rate=8_000
     ),

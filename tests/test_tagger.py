@@ -13,8 +13,13 @@ from longshort.data._batches import Batch
 from longshort.data._tag_schemes import convert_tags
 from longshort.tasks import Tagger, load
 from longshort.tasks._tag_code import TagCode
-from longshort.tasks._tagger import _cut
-from longshort.tasks._tagger_input import MAX_SPELLING, WordCode, training_inputs, word_shape
+from longshort.tasks._tagger_input import (
+    MAX_SPELLING,
+    WordCode,
+    cut_long,
+    training_inputs,
+    word_shape,
+)
 from longshort.tasks._training import random_part
 
 NAMES = ["Ann", "Bob", "Eve", "Max Power", "New York City", "Rome"]
@@ -183,7 +188,7 @@ def test_a_sentence_of_ten_thousand_words(fitted: Tagger) -> None:
     tags = fitted.predict([words])[0]
     assert len(words) == len(tags) == 10_000
     assert convert_tags(tags, "IOB2") == tags  # what is broken would come back otherwise
-    parts = _cut([words])
+    parts = cut_long([words])
     assert sum(parts, []) == words and max(map(len, parts)) == 250
 
 

@@ -10,7 +10,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, Json, NumMembers, Seed, ValidationSplit
+from longshort.cli._common import Epochs, Json, NumMembers, Precision, Seed, ValidationSplit
 from longshort.cli._groups import expanded
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def train_tag(
     ] = None,
     word_size: Annotated[int | None, typer.Option(help="Values of a word's vector.", min=1)] = None,
     num_members: NumMembers = None,
+    precision: Precision = None,
     epochs: Epochs = None,
     seed: Seed = 1,
     as_json: Json = False,
@@ -98,6 +99,7 @@ def train_tag(
         "vectors": vectors,
         "num_members": num_members,
         "validation_split": validation_split,
+        "precision": precision,
         "epochs": epochs,
         "seed": seed,
     }

@@ -11,7 +11,7 @@ import typer
 
 from longshort._errors import DataError
 from longshort.cli import _common as common
-from longshort.cli._common import Epochs, NumMembers, Seed, ValidationSplit
+from longshort.cli._common import Epochs, NumMembers, Precision, Seed, ValidationSplit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +82,7 @@ class TextOptions:
         int | None, typer.Option(help="Epochs without a better validation loss.", min=1)
     ] = None
     validation_split: ValidationSplit = None
+    precision: Precision = None
     epochs: Epochs = None
     seed: Seed = 1
 

@@ -77,6 +77,7 @@ def train(
     rng: np.random.Generator,
     progress: Progress | None,
     weights: np.ndarray | None = None,
+    precision: str = "float32",
     divide: Divide = sorted_batches,
     check: Callable[[], object] = lambda: None,
     again: bool = False,
@@ -97,6 +98,7 @@ def train(
         rng: Shuffles.
         progress: Called with epoch, epochs, loss.
         weights: (n,) how much each sequence counts, of mean 1; None: all the same.
+        precision: Of products, see `products_in`.
         divide: How held-out sequences are put into batches.
         check: Called after each step; may raise KeyboardInterrupt, which ends training.
         again: Whether the model was trained here before, with the same arguments and other weights:
@@ -129,7 +131,7 @@ def train(
         )
 
     def train_steps() -> Generator[float, None, None]:
-        with training_steps(model) as step:
+        with training_steps(model, precision) as step:
             for batch in shuffled_batches(lengths, batch_size, rng):
                 x, y = _pad(sequences, batch), batch.take(targets)
                 # The mean over all rows: padding counts, as 0; so the mean over steps is one over

@@ -13,6 +13,7 @@ from longshort._errors import DataError
 from longshort.data._tag_schemes import SCHEMES, find_scheme
 from longshort.data._vocabulary import Vocabulary
 from longshort.data._word_vectors import read_word_vectors
+from longshort.ops._rounding import usable_precision
 from longshort.tasks._base import Task, check_whole
 from longshort.tasks._member_training import member_seed, read_num_members
 from longshort.tasks._span_scores import span_scores
@@ -24,7 +25,10 @@ from longshort.tasks._tagger_input import (
     WordCode,
     check_sentences,
     check_tags,
+    cut_long,
     form,
+    pick,
+    refuse_empty,
     words_of,
 )
 from longshort.tasks._tagger_net import TaggerNet, TaggerShape, joined
@@ -34,9 +38,6 @@ from longshort.tasks._training import Progress, random_part
 
 Sentences = Iterable[Sequence[str] | Sequence[Sequence[str]]]
 Tags = Iterable[Sequence[str]]
-
-# Longer ones are cut for training, where a batch has as many steps in each row as in the longest.
-_LONGEST = 256
 
 
 class Tagger(Task):
@@ -79,6 +80,9 @@ class Tagger(Task):
             used where `fit` gets `validation_data`.
         patience: Epochs without a lower validation error after which training stops; the weights
             of the best epoch are kept.
+        precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
+            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
+            float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
     Attributes:
@@ -138,6 +142,7 @@ class Tagger(Task):
         batch_size: int = 32,
         validation_split: float = 0.1,
         patience: int = 5,
+        precision: str = "float32",
         seed: int = 1,
     ) -> None:
         self.units = units
@@ -158,6 +163,7 @@ class Tagger(Task):
         self.batch_size = batch_size
         self.validation_split = validation_split
         self.patience = patience
+        self.precision = precision
         self.seed = seed
 
     def fit(
@@ -192,7 +198,7 @@ class Tagger(Task):
         check_params(self.get_params())
         tokens = check_sentences(sentences)
         gold = check_tags(tags, tokens)
-        _refuse_empty(tokens, "sentences")
+        refuse_empty(tokens, "sentences")
         if len({tag for row in gold for tag in row}) < 2:
             raise DataError(f"Tagger: the tags are all the same ({gold[0][0]!r}), needs two kinds.")
         if self.scheme in SCHEMES and find_scheme(gold) is None:
@@ -205,18 +211,18 @@ class Tagger(Task):
                 validation_data[0], "validation sentences", len(tokens[0][0]) - 1
             )
             held_gold = check_tags(validation_data[1], held, "validation tags")
-            _refuse_empty(held, "validation sentences")
+            refuse_empty(held, "validation sentences")
         else:
             part = random_part(len(tokens), self.validation_split, self.seed)
-            held, held_gold = _pick(tokens, part), _pick(gold, part)
-            tokens, gold = _pick(tokens, ~part), _pick(gold, ~part)
+            held, held_gold = pick(tokens, part), pick(gold, part)
+            tokens, gold = pick(tokens, ~part), pick(gold, ~part)
         word_code = WordCode.fit(tokens, self.min_count, self.lowercase)
         table = None if self.vectors is None else self._read_vectors(self.vectors, word_code)
         self._word_code = word_code
         self._set_tags(TagCode.fit([*gold, *held_gold], self.scheme))
         self.num_features_ = len(self._word_code.features)
         self._usual = usual_tags(words_of(tokens), gold)
-        parts, part_gold = _cut(tokens), _cut(gold)
+        parts, part_gold = cut_long(tokens), cut_long(gold)
         nets = self._build(self.num_members)
         for net in nets if table is not None else []:
             net.reader.get_layer("word_table").embeddings.assign(table)
@@ -376,6 +382,7 @@ class Tagger(Task):
                 learning_rate=self.learning_rate,
                 word_dropout=self.word_dropout,
                 patience=self.patience,
+                precision=usable_precision(self.precision),
                 seed=self.seed,
             ),
             progress,
@@ -476,23 +483,3 @@ def _read_code(state: dict[str, Any]) -> TagCode:
     if scheme is not None and find_scheme([tags]) is None:
         raise ValueError("broken tags")
     return TagCode(scheme, tags)
-
-
-def _refuse_empty(sentences: list[list[Token]], name: str) -> None:
-    for i, sentence in enumerate(sentences):
-        if not sentence:
-            raise DataError(f"{name}[{i}]: expected at least one word, got none. Drop it.")
-
-
-def _pick(rows: list[list[Any]], part: np.ndarray) -> list[list[Any]]:
-    return [rows[i] for i in np.flatnonzero(part)]
-
-
-def _cut(rows: list[list[Any]]) -> list[list[Any]]:
-    """Cut what is longer than `_LONGEST` into parts of about equal length."""
-    parts = []
-    for row in rows:
-        pieces = -(-len(row) // _LONGEST)
-        size = -(-len(row) // pieces)
-        parts += [row[start : start + size] for start in range(0, len(row), size)]
-    return parts

@@ -15,6 +15,8 @@ from longshort.data._vocabulary import PADDING, UNKNOWN, Vocabulary
 # Longer words are spelt by their first and last 12 characters.
 MAX_SPELLING = 24
 NUM_SHAPES = 9
+# Longer sentences are cut for training, where each row of a batch is as long as the longest.
+LONGEST = 256
 
 Token = tuple[str, ...]  # a word and its features
 
@@ -290,3 +292,25 @@ def check_tags(
                 raise DataError(f"{name}[{i}][{t}]: expected a tag (a str), got {tag!r}.")
         checked.append([str(tag) for tag in found])
     return checked
+
+
+def refuse_empty(sentences: list[list[Token]], name: str) -> None:
+    """Raise a DataError that names the first sentence without words."""
+    for i, sentence in enumerate(sentences):
+        if not sentence:
+            raise DataError(f"{name}[{i}]: expected at least one word, got none. Drop it.")
+
+
+def pick(rows: list[list[Any]], part: np.ndarray) -> list[list[Any]]:
+    """Return the rows where `part` is true."""
+    return [rows[i] for i in np.flatnonzero(part)]
+
+
+def cut_long(rows: list[list[Any]]) -> list[list[Any]]:
+    """Cut what is longer than `LONGEST` into parts of about equal length."""
+    parts = []
+    for row in rows:
+        pieces = -(-len(row) // LONGEST)
+        size = -(-len(row) // pieces)
+        parts += [row[start : start + size] for start in range(0, len(row), size)]
+    return parts

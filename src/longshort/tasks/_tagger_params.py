@@ -10,7 +10,9 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
     check_bool,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
@@ -43,6 +45,7 @@ def check_params(params: dict[str, Any]) -> None:
         *check_whole("batch_size", params["batch_size"], 1, 10**6),
         *check_share("validation_split", params["validation_split"]),
         *check_whole("patience", params["patience"], 1, 10**9),
+        *check_choice("precision", params["precision"], PRECISIONS),
         *check_whole("seed", params["seed"], 0, MAX_SEED),
     ]
     if not isinstance(params["vectors"], str | None):

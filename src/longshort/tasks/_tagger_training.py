@@ -26,6 +26,7 @@ class TaggerSchedule:
         learning_rate: At the start; falls to zero along a cosine.
         word_dropout: Share of the occurrences of rare words that are taken for unknown.
         patience: Epochs without a lower validation error before the end.
+        precision: Of products, see `products_in`.
         seed: Of all.
     """
 
@@ -34,6 +35,7 @@ class TaggerSchedule:
     learning_rate: float
     word_dropout: float
     patience: int
+    precision: str
     seed: int
 
 
@@ -84,7 +86,7 @@ def train_taggers(
             begin_anew(net.model)
 
         def steps() -> Generator[float, None, None]:
-            with training_steps(net.model) as step:
+            with training_steps(net.model, plan.precision) as step:
                 for batch in shuffled_batches(rounded(encoded.lengths), size, rng):
                     inputs = training_inputs(encoded, batch, rare, plan.word_dropout, rng)
                     loss = step(inputs, pad_rows(targets, batch, -1))

@@ -11,6 +11,7 @@ from longshort._errors import DataError
 from longshort.data._batches import fixed_batches
 from longshort.data._sequences import check_labels
 from longshort.data._vocabulary import Vocabulary
+from longshort.ops._rounding import usable_precision
 from longshort.tasks._base import Task, check_whole
 from longshort.tasks._classifier_training import held_out, logits
 from longshort.tasks._labels import (
@@ -20,17 +21,7 @@ from longshort.tasks._labels import (
     index_labels,
     label_array,
 )
-from longshort.tasks._scores import (
-    ClassReport,
-    calibration_error,
-    class_report,
-    classification_scores,
-    confusion,
-    fit_temperature,
-    log_softmax,
-    multi_label_scores,
-    sigmoid,
-)
+from longshort.tasks._scores import ClassReport, fit_temperature, log_softmax, sigmoid
 from longshort.tasks._text_classifier_params import (
     check_params,
     check_state,
@@ -41,6 +32,7 @@ from longshort.tasks._text_explain import TextExplanation, log_odds_of, run_mask
 from longshort.tasks._text_input import check_texts, encode_texts, kept
 from longshort.tasks._text_members import build_members, train_members
 from longshort.tasks._text_ngrams import USUAL_SHARE, Ngrams, choose_share
+from longshort.tasks._text_scores import text_report
 from longshort.tasks._text_start import read_vectors, shape_of, sizes_of, take_over
 from longshort.tasks._training import Progress
 
@@ -95,6 +87,9 @@ class TextClassifier(Task):
             gets `validation_data`.
         patience: Epochs without a better validation loss after which training stops; the
             weights of the best epoch are kept.
+        precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
+            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
+            float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
     Attributes:
@@ -150,6 +145,7 @@ class TextClassifier(Task):
         batch_size: int = 32,
         validation_split: float = 0.1,
         patience: int = 4,
+        precision: str = "float32",
         seed: int = 1,
     ) -> None:
         self.units = units
@@ -175,6 +171,7 @@ class TextClassifier(Task):
         self.batch_size = batch_size
         self.validation_split = validation_split
         self.patience = patience
+        self.precision = precision
         self.seed = seed
 
     def fit(
@@ -267,6 +264,7 @@ class TextClassifier(Task):
             longest=longest,
             progress=progress,
             weights=weights,
+            precision=usable_precision(self.precision),
             divide=fixed_batches,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
@@ -356,22 +354,8 @@ class TextClassifier(Task):
         sequences = encode_texts(texts, self.vocabulary_, self.max_tokens)
         p = self._probabilities(self._logits(sequences))
         linear = None if self._linear is None else self._linear.logits(sequences)
-        if self.multi_label:
-            scores = multi_label_scores(targets, p, self.threshold, self._shares)
-            if linear is not None:
-                alone = multi_label_scores(targets, sigmoid(linear), self.threshold, self._shares)
-                scores["linear_micro_f1"] = alone["micro_f1"]
-            return class_report(scores, self._classes, targets > 0, p >= self.threshold)
-        scores = classification_scores(targets, p, int(self._shares.argmax()))
-        majority = scores.pop("majority_accuracy")
-        chosen = p.argmax(axis=1)
-        scores["calibration_error"] = calibration_error(p.max(axis=1), chosen == targets)
-        if linear is not None:
-            scores["linear_accuracy"] = float((linear.argmax(axis=1) == targets).mean())
-        scores["majority_accuracy"] = majority
-        each = np.eye(len(self._classes), dtype=bool)
-        counts = confusion(targets, chosen, len(self._classes))
-        return class_report(scores, self._classes, each[targets], each[chosen], counts)
+        threshold = self.threshold if self.multi_label else None
+        return text_report(targets, p, linear, self._classes, self._shares, threshold)
 
     def explain(self, text: str, label: Any = None, *, num_orders: int = 8) -> TextExplanation:
         """Tell how much each token of a text speaks for a label.

@@ -14,6 +14,7 @@ from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
     check_bool,
     check_choice,
     check_rate,
@@ -52,6 +53,7 @@ def check_params(task: TextClassifier) -> None:
         *check_whole("batch_size", task.batch_size, 1, 10**6),
         *check_share("validation_split", task.validation_split),
         *check_whole("patience", task.patience, 1, 10**9),
+        *check_choice("precision", task.precision, PRECISIONS),
         *check_whole("seed", task.seed, 0, MAX_SEED),
         *_check_class_weight(task),
     ]
