@@ -252,7 +252,7 @@ class SequenceClassifier(Task):
         """Build the Keras model ((B, T, D), (B, T)) to (B, K)."""
         import keras
 
-        from longshort.layers import LSTM
+        from longshort.layers import LSTM, Bidirectional
 
         # A seed for everything that draws: where there is none, Keras takes one from the global
         # generator of the random module.
@@ -278,7 +278,7 @@ class SequenceClassifier(Task):
             layer = lstm(return_sequences=not last)
             if self.bidirectional:
                 back = lstm(return_sequences=not last, go_backwards=True)
-                layer = keras.layers.Bidirectional(layer, backward_layer=back)
+                layer = Bidirectional(layer, backward_layer=back)
             # The mask goes in by hand: Keras' implicit one gets lost between layers.
             x = layer(x, mask=mask)
             x = keras.layers.Dropout(self.dropout, seed=seed())(x)

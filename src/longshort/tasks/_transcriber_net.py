@@ -63,6 +63,8 @@ def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = Non
     """
     import keras
 
+    from longshort.layers import Bidirectional
+
     seeds = seeds_of(seed)
 
     features = keras.Input((None, shape.features), name="features")
@@ -85,7 +87,7 @@ def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = Non
         layer = seeded_lstm(shape.units, seeds, return_sequences=True)
         if shape.bidirectional:
             back = seeded_lstm(shape.units, seeds, return_sequences=True, go_backwards=True)
-            layer = keras.layers.Bidirectional(layer, backward_layer=back)
+            layer = Bidirectional(layer, backward_layer=back)
         x = layer(x, mask=steps)
         if number:
             # A way around: what passes two LSTMs is faint at first, and all labels stay blanks.
