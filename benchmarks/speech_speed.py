@@ -91,8 +91,11 @@ class KerasContender(KerasTrained):
         if not self.by_task:
             use_keras_lstm(_transcriber_net)
         self.model = build_net(shape)
+        loss = CTCLoss()
+        if not self.by_task:
+            loss.call = keras_ctc_losses
         self.model.compile(
-            keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=CTCLoss()
+            keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss
         )
         self.batches = [
             ((features, mask), CTCLoss.pack(labels, steps_of(mask, shape).tolist(), shape.L))
@@ -101,6 +104,16 @@ class KerasContender(KerasTrained):
 
     def batch(self, number: int) -> tuple[Any, Any]:
         return self.batches[number % STEPS]
+
+
+def keras_ctc_losses(targets: Any, logits: Any) -> Any:
+    """The arithmetic of Keras; `keras.losses.CTC` itself does not count frames."""
+    from keras import ops
+
+    targets = ops.cast(targets, "int32")
+    labels = targets[:, 1:]
+    lengths = ops.sum(ops.cast(labels > 0, "int32"), axis=1)
+    return ops.ctc_loss(labels, logits, lengths, targets[:, 0], mask_index=0)
 
 
 class TorchContender(TorchTrained):

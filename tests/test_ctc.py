@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longshort.layers import CTCLoss
+from longshort.ops import _ctc
+from longshort.ops._paths import Path, machine_path
 from longshort.tasks._ctc_decoding import PrefixBeam, best_path, collapsed, ctc_losses
 from longshort.tasks._error_rates import edit_distance, error_rates
 
@@ -76,7 +78,75 @@ def test_a_scorer_is_added_for_each_label_and_the_end(seed):
     np.testing.assert_allclose([s for _, s in found], [s for s, _ in wanted[:8]])
 
 
-def test_loss_and_gradient_by_enumeration():
+@pytest.fixture(params=["kernel", "keras"])
+def path(request, monkeypatch):
+    """Each of the two, where it is there."""
+    if request.param == "keras":
+        monkeypatch.setattr(_ctc, "machine_path", lambda: Path("keras", "for this test"))
+    elif machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
+    return request.param
+
+
+def loss_and_gradient(logits, targets):
+    import jax
+
+    total, pull = jax.vjp(lambda x: _ctc.ctc_loss(x, targets), logits)
+    return np.asarray(total), np.asarray(pull(np.arange(1.0, 1 + len(logits), dtype="f4"))[0])
+
+
+def test_both_paths_find_the_same(monkeypatch):
+    if machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
+    rng = np.random.default_rng(3)
+    labels = [rng.integers(1, 9, n).tolist() for n in (0, 1, 5, 12, 20, 3)]
+    targets = CTCLoss.pack(labels, [40, 1, 17, 40, 40, 6])
+    logits = rng.normal(0, 3, (6, 40, 9)).astype("f4")
+    loss, gradient = loss_and_gradient(logits, targets)
+    monkeypatch.setattr(_ctc, "machine_path", lambda: Path("keras", "for this test"))
+    wanted, wanted_gradient = loss_and_gradient(logits, targets)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    np.testing.assert_allclose(gradient, wanted_gradient, atol=2e-4)
+    for row, frames in enumerate(targets[:, 0]):
+        assert not gradient[row, frames:].any()
+
+
+def test_what_is_nearly_impossible_has_a_loss_and_a_gradient():
+    """Paths that are e^-1000 of the others, in a frame or between forward and backward sums."""
+    if machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
+    logits = np.zeros((3, 6, 3), np.float32)
+    logits[0, :, 0] = 1000.0  # only blanks, and a label is to be said
+    logits[1, :3, 2], logits[1, 3:, 1] = 1000.0, 1000.0  # the labels the other way round
+    targets = CTCLoss.pack([[1], [1, 2], [2]], [6, 6, 6])
+    loss, gradient = loss_and_gradient(logits, targets)
+    assert loss[0] == pytest.approx(1000 - np.log(6), rel=1e-6)
+    assert 1000 < loss[1] < 6000 and np.isfinite(gradient).all()
+    assert gradient[0, :, 1] == pytest.approx([-1 / 6] * 6, rel=1e-4)
+    assert np.abs(gradient.sum(axis=-1)).max() < 1e-4
+    assert gradient[0].sum() == pytest.approx(0, abs=1e-5)
+
+
+def test_kernel_refuses_and_bears():
+    if machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
+    logits = np.zeros((2, 3, 4), np.float32)
+    for wrong, words in (
+        ([[4, 1], [1, 1]], "another number of frames"),
+        ([[3, 4], [1, 1]], "a label is none of the columns"),
+        ([[3, 1]], "wrong number of elements"),
+    ):
+        with pytest.raises(Exception, match=words):
+            loss_and_gradient(logits, np.array(wrong, np.int32))
+    targets = np.array([[1, 1, 2], [0, 0, 0]], np.int32)  # too few frames; none at all
+    loss, gradient = loss_and_gradient(logits, targets)
+    assert loss.tolist() == [np.inf, 0.0] and not gradient.any()
+    logits[0, 0, 2] = np.nan
+    loss, _ = loss_and_gradient(logits, np.array([[3, 1], [3, 1]], np.int32))
+    assert np.isnan(loss[0]) and np.isfinite(loss[1])
+
+
+def test_loss_and_gradient_by_enumeration(path):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 1.5, (5, 6, 4)).astype(np.float32)
     targets, frames = [(1, 2), (3,), (2, 2), (), (1, 3, 1)], [6, 3, 5, 2, 4]

@@ -1,0 +1,60 @@
+"""The loss of connectionist temporal classification: the kernel, or `keras.ops`."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from keras import ops
+
+from longshort.ops import _library
+from longshort.ops._paths import machine_path
+
+Tensor = Any
+
+
+def ctc_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -log of the probability of each row's labels, (B,), nats (Graves et al. 2006).
+
+    Infinite, with gradient 0 on the kernel path, where a row has fewer frames than its labels need.
+
+    Args:
+        logits: (B, T, K + 1), the blank in column 0.
+        targets: (B, 1 + L) int32: the number of frames that count, labels from 1 to K, zeros.
+    """
+    if machine_path().name == "kernel" and str(logits.dtype) == "float32":
+        return _by_kernel(targets)(logits)
+    labels = targets[:, 1:]
+    lengths = ops.sum(ops.cast(labels > 0, "int32"), axis=1)
+    return ops.ctc_loss(labels, logits, lengths, targets[:, 0], mask_index=0)
+
+
+def _by_kernel(targets: Tensor) -> Any:
+    import jax
+
+    _register()
+
+    @jax.custom_vjp
+    def losses(logits: Tensor) -> Tensor:
+        return with_gradient(logits)[0]
+
+    def with_gradient(logits: Tensor) -> Any:
+        shapes = (logits.shape[:1], logits.shape)
+        results = [jax.ShapeDtypeStruct(shape, logits.dtype) for shape in shapes]
+        call = jax.ffi.ffi_call("longshort_ctc", results, vmap_method="sequential")
+        return call(logits, targets)
+
+    def backward(gradient: Tensor, arriving: Tensor) -> tuple[Tensor]:
+        return (gradient * arriving[:, None, None],)
+
+    losses.defvjp(with_gradient, backward)
+    return losses
+
+
+@functools.cache
+def _register() -> None:
+    """Make the handler known to XLA, once a process."""
+    import jax
+
+    handler = jax.ffi.pycapsule(_library.required().longshort_xla_ctc)
+    jax.ffi.register_ffi_target("longshort_ctc", handler, platform="cpu")
