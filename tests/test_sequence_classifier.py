@@ -115,7 +115,8 @@ class Recorder:
 def test_each_sequence_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its steps, its mask and its target stay together; padding weighs nothing."""
     model = Recorder()
-    monkeypatch.setattr(_classifier_training, "training_steps", lambda m: nullcontext(m.step))
+    steps = lambda m, precision: nullcontext(m.step)  # noqa: E731
+    monkeypatch.setattr(_classifier_training, "training_steps", steps)
     lengths = [1 + 7 * i % 30 for i in range(37)]
     sequences = [np.full((n, 1), i + 1, dtype=np.float32) for i, n in enumerate(lengths)]
     options: dict[str, Any] = {"learning_rate": 1e-3, "patience": 1, "longest": max(lengths)}
@@ -143,6 +144,50 @@ def test_each_sequence_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
                     seen.append(target)
         assert sorted(seen) == list(range(37))
     assert history == pytest.approx([18] * 3)  # the mean over sequences
+
+
+@pytest.mark.parametrize("pooling", ["attention", "mean", "max+mean"])
+def test_pooling(pooling: str, tmp_path: Any) -> None:
+    """What decides lies in the middle, between steps that say nothing."""
+    rng = np.random.default_rng(0)
+    X = [rng.normal(size=(12 + i % 5, 2)).astype("f4") for i in range(40)]
+    y = [i % 2 for i in range(40)]
+    for values, label in zip(X, y, strict=True):
+        values[4:7, 0] += 6 * label - 3
+    task = SequenceClassifier(
+        8, pooling=pooling, epochs=25, learning_rate=0.02, validation_split=0, dropout=0.1
+    ).fit(X, y)
+    p = task.predict_proba(X)
+    assert (task.predict(X) == y).mean() > 0.95
+    np.testing.assert_allclose(task.predict_proba(X[3:4]), p[3:4], rtol=1e-5)
+    task.save(tmp_path / "a.longshort")
+    again = load(tmp_path / "a.longshort")
+    assert again.pooling == pooling
+    np.testing.assert_array_equal(again.predict_proba(X), p)
+
+
+def test_members_are_averaged(tmp_path: Any) -> None:
+    rng = np.random.default_rng(1)
+    X, y = [rng.normal(size=(5 + i % 3, 2)) + i % 2 for i in range(24)], [0, 1] * 12
+    options: dict[str, Any] = {"epochs": 3, "validation_split": 0.2}
+    one = SequenceClassifier(4, **options).fit(X, y)
+    seen: list[tuple[int, int]] = []
+    two = SequenceClassifier(4, num_members=2, **options).fit(
+        X, y, progress=lambda epoch, epochs, loss: seen.append((epoch, epochs))
+    )
+    assert seen == [(n, 6) for n in range(1, 7)] and two.history_ == one.history_
+    x, real = np.zeros((1, 5, 2), "f4"), np.ones((1, 5), bool)
+    members = [layer for layer in two.model_.layers if layer.name.startswith("member_")]
+    each = [np.asarray(member((x, real))) for member in members]
+    np.testing.assert_allclose(each[0], one.model_((x, real)), atol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    np.testing.assert_allclose(two.model_((x, real)), np.mean(each, axis=0), atol=1e-6)
+    two.save(tmp_path / "two.longshort")
+    again = load(tmp_path / "two.longshort")
+    np.testing.assert_array_equal(again.predict_proba(X), two.predict_proba(X))
+    state = one._get_state()
+    del state["num_members"]  # as files were before there were members
+    one._set_state(state)
 
 
 def test_labels_of_any_kind(tmp_path: Any) -> None:
@@ -214,7 +259,7 @@ def test_interrupt_before_anything_is_learnt(monkeypatch: pytest.MonkeyPatch) ->
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_classifier_training, "training_steps", lambda _: nullcontext(interrupt))
+    monkeypatch.setattr(_classifier_training, "training_steps", lambda *_: nullcontext(interrupt))
     task = SequenceClassifier(2)
     with pytest.raises(KeyboardInterrupt):
         task.fit(X, Y)
@@ -226,8 +271,8 @@ def press(number: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     steps: list[int] = []
 
     @contextmanager
-    def pressing(model: Any) -> Iterator[Any]:
-        with training_steps(model) as step:
+    def pressing(model: Any, precision: str) -> Iterator[Any]:
+        with training_steps(model, precision) as step:
 
             def pressed(*args: Any) -> Any:
                 result = step(*args)
@@ -326,6 +371,9 @@ def test_values_far_from_those_of_training() -> None:
         ({"units": 0}, "units must be a whole number from 1 to 65536, got 0"),
         ({"units": 10**9}, "units must be a whole number from 1 to 65536"),
         ({"units": True}, "units must be a whole number"),
+        ({"pooling": "sum"}, "pooling must be one of .*'attention'.* got 'sum'"),
+        ({"num_members": 0}, "num_members must be a whole number from 1"),
+        ({"precision": "float16"}, "precision must be one of"),
         ({"num_layers": 2000}, "num_layers must be a whole number from 1 to 100"),
         ({"learning_rate": 0}, "learning_rate must be a number above 0 and at most 1, got 0"),
         ({"learning_rate": 1.5}, "learning_rate must be a number above 0 and at most 1"),

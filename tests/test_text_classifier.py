@@ -17,9 +17,10 @@ from longshort.data._batches import fixed_batches
 from longshort.tasks import SequenceClassifier, TextClassifier, load
 from longshort.tasks._classifier_training import _rarest, logits
 from longshort.tasks._labels import check_label_sets
+from longshort.tasks._pooling import POOLINGS, Pooling
 from longshort.tasks._scores import calibration_error, fit_temperature
 from longshort.tasks._text_input import kept
-from longshort.tasks._text_net import POOLINGS, Pooling, TextNetShape, build_text_net
+from longshort.tasks._text_net import TextNetShape, build_text_net
 
 WORDS = "the a film plot cast it was and so one of in with scene".split()
 SIGNAL = {"yes": "superb", "no": "dreadful"}

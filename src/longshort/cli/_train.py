@@ -15,6 +15,8 @@ from longshort.cli._common import (
     IdCol,
     Json,
     LabelCol,
+    NumMembers,
+    Precision,
     Seed,
     TimeCol,
     ValidationSplit,
@@ -75,7 +77,13 @@ def train_classify(
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     label_col: LabelCol = "label",
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="last, attention, mean, max or max+mean: what of the steps decides."),
+    ] = None,
+    num_members: NumMembers = None,
     validation_split: ValidationSplit = None,
+    precision: Precision = None,
     epochs: Epochs = None,
     seed: Seed = 1,
     as_json: Json = False,
@@ -96,7 +104,10 @@ def train_classify(
     options: dict[str, Any] = {
         "units": units,
         "num_layers": num_layers,
+        "pooling": pooling,
+        "num_members": num_members,
         "validation_split": validation_split,
+        "precision": precision,
         "epochs": epochs,
         "seed": seed,
     }

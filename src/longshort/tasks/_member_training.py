@@ -48,6 +48,22 @@ def begin_anew(model: Any) -> None:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
 
+def mean_model(nets: list[Any], name: str) -> Any:
+    """Return a Keras model of networks with the same inputs: the mean of their outputs.
+
+    One network is returned as it is.
+    """
+    import keras
+
+    if len(nets) == 1:
+        return nets[0]
+    inputs = tuple(
+        keras.Input(each.shape[1:], dtype=each.dtype, name=each.name) for each in nets[0].inputs
+    )
+    mean = keras.layers.Average(name="mean")([net(inputs) for net in nets])
+    return keras.Model(inputs, mean, name=name)
+
+
 def train_each(
     train: TrainMember, num_members: int, epochs: int, progress: Progress | None
 ) -> tuple[list[Weights], list[float]]:

@@ -9,19 +9,30 @@ import numpy as np
 
 from longshort._errors import DataError
 from longshort.data._sequences import Standardizer, check_labels, check_sequences
+from longshort.ops._rounding import usable_precision
 from longshort.tasks._base import (
     MAX_LAYERS,
     MAX_SEED,
     MAX_UNITS,
+    PRECISIONS,
     Task,
     check_bool,
+    check_choice,
     check_rate,
     check_share,
     check_whole,
 )
 from longshort.tasks._classifier_training import held_out, logits, train
 from longshort.tasks._labels import find_classes, index_labels, label_array
+from longshort.tasks._member_training import (
+    mean_model,
+    member_seed,
+    read_num_members,
+    train_alike,
+)
+from longshort.tasks._pooling import POOLINGS
 from longshort.tasks._scores import classification_scores, log_softmax
+from longshort.tasks._sequence_net import SequenceNetShape, build_sequence_net
 from longshort.tasks._training import Progress
 
 
@@ -29,14 +40,20 @@ class SequenceClassifier(Task):
     """One label for each sequence of measurements, read by an LSTM.
 
     An LSTM reads the standardised channels; its last state (both directions' where
-    `bidirectional`) goes through dropout and one dense layer with softmax. Sequences may differ
-    in length: shorter ones are padded and masked, which does not change their answer.
+    `bidirectional`), or what `pooling` makes of its outputs, goes through dropout and one dense
+    layer with softmax. Sequences may differ in length: shorter ones are padded and masked, which
+    does not change their answer.
 
     Args:
         units: Size H of each LSTM layer and direction.
         num_layers: Number of LSTM layers.
         bidirectional: Whether to read each sequence backwards too.
+        pooling: How the steps become one vector: "last" (the state after the last step),
+            "attention" (a mean of all outputs with weights that are learnt), "mean", "max" or
+            "max+mean".
         dropout: Share of inputs to each layer after the first that are dropped in training.
+        num_members: Networks that are trained one after the other, from different weights, and
+            whose logits are averaged.
         learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
         epochs: Most passes over the training part.
         batch_size: Sequences a training step.
@@ -46,6 +63,9 @@ class SequenceClassifier(Task):
             weights of the best epoch are kept.
         standardize: Whether to scale each channel to mean 0 and deviation 1, as measured on the
             training part without the validation part.
+        precision: Of the LSTMs' products in training: "float32", or "bfloat16": their factors are
+            rounded, sums are not, for CPUs that multiply bfloat16 (AMX, AVX-512 BF16; elsewhere
+            float32, with a `PathWarning`). All else is float32, predictions too.
         seed: Whole number, decides on everything random.
 
     Attributes:
@@ -53,7 +73,8 @@ class SequenceClassifier(Task):
         num_features_: D.
         feature_names_: The D channel names that `fit` got, or None.
         num_held_out_: Sequences of the validation part.
-        history_: Validation loss of each epoch (training loss where nothing was held out).
+        history_: Validation loss of each epoch of the first member (training loss where nothing
+            was held out).
         model_: Keras model: (B, T, D) standardised values and (B, T) mask to (B, K) logits.
 
     Example:
@@ -82,25 +103,31 @@ class SequenceClassifier(Task):
         *,
         num_layers: int = 1,
         bidirectional: bool = True,
+        pooling: str = "last",
         dropout: float = 0.5,
+        num_members: int = 1,
         learning_rate: float = 0.002,
         epochs: int = 80,
         batch_size: int = 16,
         validation_split: float = 0.1,
         patience: int = 20,
         standardize: bool = True,
+        precision: str = "float32",
         seed: int = 1,
     ) -> None:
         self.units = units
         self.num_layers = num_layers
         self.bidirectional = bidirectional
+        self.pooling = pooling
         self.dropout = dropout
+        self.num_members = num_members
         self.learning_rate = learning_rate
         self.epochs = epochs
         self.batch_size = batch_size
         self.validation_split = validation_split
         self.patience = patience
         self.standardize = standardize
+        self.precision = precision
         self.seed = seed
 
     def fit(
@@ -162,23 +189,24 @@ class SequenceClassifier(Task):
             sequences = scaler.transform(sequences)
             held = scaler.transform(held, name=held_name)
         longest = max(map(len, sequences))
-        weights, history = train(
-            self._build(num_features, len(classes)),
-            sequences,
-            targets,
-            held,
-            held_targets,
+        shape = self._shape(num_features, len(classes))
+        weights, history, num_members = train_alike(
+            lambda own: build_sequence_net(shape, own),
+            lambda net, **given: train(net, sequences, targets, held, held_targets, **given),
+            self.seed,
+            self.num_members,
             learning_rate=self.learning_rate,
             epochs=self.epochs,
             batch_size=self.batch_size,
             patience=self.patience,
+            precision=usable_precision(self.precision),
             longest=longest,
-            rng=np.random.default_rng([self.seed, 1]),
             progress=progress,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
-        model = self._build(num_features, len(classes))
+        model = self._build(num_features, len(classes), num_members)
         model.set_weights(weights)
+        self._num_members = num_members
         self.classes_ = label_array(classes)
         self.num_features_, self.feature_names_ = num_features, names
         self.history_, self.num_held_out_ = history, len(held)
@@ -236,61 +264,38 @@ class SequenceClassifier(Task):
             *check_whole("units", self.units, 1, MAX_UNITS),
             *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
             *check_bool("bidirectional", self.bidirectional),
+            *check_choice("pooling", self.pooling, POOLINGS),
             *check_share("dropout", self.dropout),
+            *check_whole("num_members", self.num_members, 1, MAX_LAYERS),
             *check_rate("learning_rate", self.learning_rate),
             *check_whole("epochs", self.epochs, 1, 10**9),
             *check_whole("batch_size", self.batch_size, 1, 10**6),
             *check_share("validation_split", self.validation_split),
             *check_whole("patience", self.patience, 1, 10**9),
             *check_bool("standardize", self.standardize),
+            *check_choice("precision", self.precision, PRECISIONS),
             *check_whole("seed", self.seed, 0, MAX_SEED),
         ]
         if faults:
             raise DataError(f"SequenceClassifier: {'; '.join(faults)}.")
 
-    def _build(self, num_features: int, num_classes: int) -> Any:
+    def _shape(self, num_features: int, num_classes: int) -> SequenceNetShape:
+        sizes = (self.units, self.num_layers, self.bidirectional, self.pooling, self.dropout)
+        return SequenceNetShape(num_features, num_classes, *sizes)
+
+    def _build(self, num_features: int, num_classes: int, num_members: int) -> Any:
         """Build the Keras model ((B, T, D), (B, T)) to (B, K)."""
-        import keras
-
-        from longshort.layers import LSTM, Bidirectional
-
-        # A seed for everything that draws: where there is none, Keras takes one from the global
-        # generator of the random module.
-        seeds = iter(np.random.SeedSequence(self.seed).generate_state(5 * self.num_layers + 2) >> 1)
-
-        def seed() -> int:
-            return int(next(seeds))
-
-        def lstm(**options: Any) -> Any:
-            return LSTM(
-                self.units,
-                kernel_initializer=keras.initializers.GlorotUniform(seed()),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=seed()),
-                seed=0,  # without dropout inside it draws nothing
-                **options,
-            )
-
-        inputs = keras.Input((None, num_features), name="values")
-        mask = keras.Input((None,), dtype="bool", name="mask")
-        x: Any = inputs
-        for number in range(self.num_layers):
-            last = number == self.num_layers - 1
-            layer = lstm(return_sequences=not last)
-            if self.bidirectional:
-                back = lstm(return_sequences=not last, go_backwards=True)
-                layer = Bidirectional(layer, backward_layer=back)
-            # The mask goes in by hand: Keras' implicit one gets lost between layers.
-            x = layer(x, mask=mask)
-            x = keras.layers.Dropout(self.dropout, seed=seed())(x)
-        kernel = keras.initializers.GlorotUniform(seed())
-        outputs = keras.layers.Dense(num_classes, kernel_initializer=kernel, name="logits")(x)
-        return keras.Model((inputs, mask), outputs)
+        shape = self._shape(num_features, num_classes)
+        seeds = (member_seed(self.seed, number) for number in range(num_members))
+        nets = [build_sequence_net(shape, seed, f"member_{n}") for n, seed in enumerate(seeds, 1)]
+        return mean_model(nets, "sequence_classifiers")
 
     def _get_state(self) -> dict[str, Any]:
         scaler = self._scaler
         return {
             "classes": self._classes,
             "majority": self._majority,
+            "num_members": self._num_members,
             "num_features": self.num_features_,
             "feature_names": self.feature_names_,
             "num_held_out": self.num_held_out_,
@@ -304,9 +309,8 @@ class SequenceClassifier(Task):
         for name in ("num_features", "longest", "majority"):
             if type(state[name]) is not int or state[name] < (name != "majority"):
                 raise ValueError(f"{name} is {state[name]!r}")
-        ways = 2 if self.bidirectional else 1
-        rows = state["num_features"] + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        return 2 * ways * 4 * self.units * rows  # 2 bytes, a weight of half precision
+        weights = self._shape(state["num_features"], 0).num_weights()
+        return 2 * read_num_members(state) * weights  # 2 bytes, of half precision
 
     def _set_state(self, state: dict[str, Any]) -> None:
         classes, num_features, scaler = state["classes"], state["num_features"], state["scaler"]
@@ -331,7 +335,8 @@ class SequenceClassifier(Task):
         self.feature_names_ = None if names is None else _check_names(names, num_features)
         self.num_held_out_ = num_held_out
         self._majority, self._scaler = state["majority"], scaler
-        self.model_ = self._build(num_features, len(classes))
+        self._num_members = read_num_members(state)
+        self.model_ = self._build(num_features, len(classes), self._num_members)
 
 
 def _check_names(names: Any, num_features: int) -> list[str]:

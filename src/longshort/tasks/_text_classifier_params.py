@@ -22,7 +22,7 @@ from longshort.tasks._base import (
     check_whole,
     is_a,
 )
-from longshort.tasks._text_net import POOLINGS
+from longshort.tasks._pooling import POOLINGS
 
 if TYPE_CHECKING:
     from longshort.tasks._text_classifier import TextClassifier

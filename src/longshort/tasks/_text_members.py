@@ -7,22 +7,17 @@ from typing import Any
 import keras
 
 from longshort.tasks._classifier_training import train
-from longshort.tasks._member_training import Weights, member_seed, train_alike
+from longshort.tasks._member_training import Weights, mean_model, member_seed, train_alike
 from longshort.tasks._text_net import TextNetShape, build_text_net
 
 
 def build_members(shape: TextNetShape, seed: int, num_members: int) -> keras.Model:
     """Return the model of all members: numbers of tokens and mask to the mean of their logits."""
-    if num_members == 1:
-        return build_text_net(shape, seed)
-    ids = keras.Input((None,), dtype="int32", name="tokens")
-    real = keras.Input((None,), dtype="bool", name="mask")
     nets = [
         build_text_net(shape, member_seed(seed, number), name=f"member_{number + 1}")
         for number in range(num_members)
     ]
-    mean = keras.layers.Average(name="mean")([net((ids, real)) for net in nets])
-    return keras.Model((ids, real), mean, name="text_classifiers")
+    return mean_model(nets, "text_classifiers")
 
 
 def train_members(
