@@ -14,6 +14,7 @@ Settings were tried on the validation parts; docs/design.md has what came out. T
   and speaker; validation: numbers 5 to 9; training on the rest.
 - speakers: FSDD, each speaker left out in turn, training on the four others. Validation: the one
   left out is not touched at all; the next of the others is scored, training on three.
+- words: the same, each recording one of ten words: a `SequenceClassifier` of log-mel features.
 - strings: digits of one speaker, 3 to 7 of them, joined with silence of 50 to 200 ms between, as
   nobody has said them. Test strings are of recordings of the test part, training strings of the
   training part, all as in digits.
@@ -33,8 +34,8 @@ from typing import Any
 import longshort  # isort: skip  # before Keras: it chooses the backend
 import numpy as np
 
-from longshort.data._audio import read_audio
-from longshort.tasks import Transcriber
+from longshort.data import LogMel, as_loud, read_audio
+from longshort.tasks import SequenceClassifier, Transcriber
 from result_files import Rows, write
 
 ROOT = Path(__file__).parent.parent
@@ -93,18 +94,45 @@ def joined(clips: list[Clip], count: int, seed: int) -> Part:
 
 def scored(data: str, given: argparse.Namespace, train: Part, score: Part, **options: Any) -> Rows:
     """Train with each seed; return a row of the means of the scores."""
+
+    def transcribed(seed: int) -> dict[str, float]:
+        model = Transcriber(unit="word", sample_rate=RATE, seed=seed, **options)
+        model.fit(*train, progress=said)
+        return model.evaluate(*score)
+
+    return row_of(data, given, len(score[0]), transcribed)
+
+
+def classified(data: str, given: argparse.Namespace, train: Part, score: Part) -> Rows:
+    """The same where each recording is one word: those that are wrong are errors."""
+    mel = LogMel(RATE, **MEL)
+
+    def features(paths: list[Any]) -> list[np.ndarray]:
+        return [mel(as_loud(read_audio(path)[0], mel.frame)) for path in paths]
+
+    def right(seed: int) -> dict[str, float]:
+        model = SequenceClassifier(seed=seed, **CLASSIFIER)
+        model.fit(features(train[0]), train[1], progress=said)
+        accuracy = model.evaluate(features(score[0]), score[1])["accuracy"]
+        return {"wer": 1 - accuracy, "exact": accuracy}
+
+    return row_of(data, given, len(score[0]), right)
+
+
+def row_of(
+    data: str, given: argparse.Namespace, count: int, score: Callable[[int], dict[str, float]]
+) -> Rows:
+    """Return a row of the means over seeds."""
     found = []
     for seed in given.seeds:
-        model = Transcriber(unit="word", sample_rate=RATE, seed=seed, **options)
         start = time.perf_counter()
-        model.fit(*train, progress=said)
-        seconds = time.perf_counter() - start
-        found.append({**model.evaluate(*score), "seconds": seconds})
+        scores = score(seed)
+        found.append({**scores, "seconds": time.perf_counter() - start})
         print(
             f"  seed {seed}:", ", ".join(f"{k} {v:.4f}" for k, v in found[-1].items()), flush=True
         )
     row: dict[str, Any] = {"data": data, "part": "test" if given.test else "validation"}
-    row |= {"model": "longshort", "recordings": len(score[0]), "seeds": len(found)}
+    row |= {"model": "longshort", "recordings": count, "seeds": len(found)}
     for key in ("wer", "exact", "seconds"):
         row[key] = statistics.fmean(one[key] for one in found)
     row["wer worst"] = max(one["wer"] for one in found)
@@ -129,7 +157,7 @@ def digits(given: argparse.Namespace) -> Rows:
     return scored("FSDD digits", given, part(train), part(score), **DIGITS)
 
 
-def speakers(given: argparse.Namespace) -> Rows:
+def speakers(given: argparse.Namespace, kind: str = "") -> Rows:
     clips = fsdd()
     names = sorted({c.speaker for c in clips})
     rows: Rows = []
@@ -137,11 +165,19 @@ def speakers(given: argparse.Namespace) -> Rows:
         to_score = out if given.test else names[(i + 1) % len(names)]
         train = [c for c in clips if c.speaker not in (out, to_score)]
         score = [c for c in clips if c.speaker == to_score]
-        rows += scored(f"FSDD without {out}", given, part(train), part(score), **SPEAKERS)
-    mean = dict(rows[0]) | {"data": "FSDD unseen speakers, mean"}
+        name = f"FSDD without {out}{kind}"
+        if kind:
+            rows += classified(name, given, part(train), part(score))
+        else:
+            rows += scored(name, given, part(train), part(score), **SPEAKERS)
+    mean = dict(rows[0]) | {"data": f"FSDD unseen speakers{kind}, mean"}
     for key in ("wer", "exact", "seconds"):
         mean[key] = statistics.fmean(row[key] for row in rows)
     return [*rows, mean | {"wer worst": max(row["wer worst"] for row in rows)}]
+
+
+def words(given: argparse.Namespace) -> Rows:
+    return speakers(given, ", one of ten words")
 
 
 def strings(given: argparse.Namespace) -> Rows:
@@ -171,11 +207,23 @@ SPEAKERS: dict[str, Any] = {
     "normalize": "loudness",
     "num_mels": 24,
 }
+MEL: dict[str, Any] = {"num_mels": 24, "hop": 0.015}
+CLASSIFIER: dict[str, Any] = {
+    "units": 96,
+    "pooling": "attention",
+    "input_dropout": 0.3,
+    "dropout": 0.3,
+    "num_members": 5,
+    "epochs": 10,
+    "batch_size": 32,
+    "validation_split": 0,
+}
 STRINGS: dict[str, Any] = {"reduction": 4, "epochs": 30}
 SETS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "yesno": yesno,
     "digits": digits,
     "speakers": speakers,
+    "words": words,
     "strings": strings,
 }
 PUBLISHED: Rows = [  # what others report

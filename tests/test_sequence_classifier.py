@@ -166,6 +166,15 @@ def test_pooling(pooling: str, tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.predict_proba(X), p)
 
 
+def test_input_dropout_is_of_the_training_alone() -> None:
+    options: dict[str, Any] = {"epochs": 2, "validation_split": 0, "dropout": 0.0}
+    none, some = (SequenceClassifier(2, input_dropout=p, **options).fit(X, Y) for p in (0.0, 0.5))
+    assert none.history_ != some.history_
+    again = SequenceClassifier(2, input_dropout=0.5, **options).fit(X, Y)
+    np.testing.assert_array_equal(again.predict_proba(X), some.predict_proba(X))
+    np.testing.assert_allclose(some.predict_proba(X)[:3], some.predict_proba(X[:3]), rtol=1e-5)
+
+
 def test_members_are_averaged(tmp_path: Any) -> None:
     rng = np.random.default_rng(1)
     X, y = [rng.normal(size=(5 + i % 3, 2)) + i % 2 for i in range(24)], [0, 1] * 12
@@ -372,6 +381,7 @@ def test_values_far_from_those_of_training() -> None:
         ({"units": 10**9}, "units must be a whole number from 1 to 65536"),
         ({"units": True}, "units must be a whole number"),
         ({"pooling": "sum"}, "pooling must be one of .*'attention'.* got 'sum'"),
+        ({"input_dropout": 1.0}, "input_dropout must be .* got 1.0"),
         ({"num_members": 0}, "num_members must be a whole number from 1"),
         ({"precision": "float16"}, "precision must be one of"),
         ({"num_layers": 2000}, "num_layers must be a whole number from 1 to 100"),

@@ -1,7 +1,9 @@
 """Tables, series, texts and windows: from files to what a network is fed with."""
 
+from longshort.data._audio import as_loud, read_audio, resample
 from longshort.data._conll import TaggedSet, read_conll, read_conllu
 from longshort.data._frames import check_series
+from longshort.data._mel import LogMel
 from longshort.data._parallel import ParallelSet, read_parallel
 from longshort.data._sequences import (
     SequenceSet,
@@ -18,6 +20,7 @@ from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
 __all__ = [
+    "LogMel",
     "ParallelSet",
     "SequenceSet",
     "SeriesSet",
@@ -25,15 +28,18 @@ __all__ = [
     "TaggedSet",
     "TextSet",
     "Vocabulary",
+    "as_loud",
     "check_sequences",
     "check_series",
     "load_dataset",
     "pad_sequences",
+    "read_audio",
     "read_conll",
     "read_conllu",
     "read_parallel",
     "read_sequences",
     "read_table",
     "read_texts",
+    "resample",
     "wide_to_long",
 ]

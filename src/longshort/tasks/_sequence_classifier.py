@@ -51,6 +51,7 @@ class SequenceClassifier(Task):
         pooling: How the steps become one vector: "last" (the state after the last step),
             "attention" (a mean of all outputs with weights that are learnt), "mean", "max" or
             "max+mean".
+        input_dropout: Share of the measurements that are dropped in training, each for itself.
         dropout: Share of inputs to each layer after the first that are dropped in training.
         num_members: Networks that are trained one after the other, from different weights, and
             whose logits are averaged.
@@ -104,6 +105,7 @@ class SequenceClassifier(Task):
         num_layers: int = 1,
         bidirectional: bool = True,
         pooling: str = "last",
+        input_dropout: float = 0.0,
         dropout: float = 0.5,
         num_members: int = 1,
         learning_rate: float = 0.002,
@@ -119,6 +121,7 @@ class SequenceClassifier(Task):
         self.num_layers = num_layers
         self.bidirectional = bidirectional
         self.pooling = pooling
+        self.input_dropout = input_dropout
         self.dropout = dropout
         self.num_members = num_members
         self.learning_rate = learning_rate
@@ -265,6 +268,7 @@ class SequenceClassifier(Task):
             *check_whole("num_layers", self.num_layers, 1, MAX_LAYERS),
             *check_bool("bidirectional", self.bidirectional),
             *check_choice("pooling", self.pooling, POOLINGS),
+            *check_share("input_dropout", self.input_dropout),
             *check_share("dropout", self.dropout),
             *check_whole("num_members", self.num_members, 1, MAX_LAYERS),
             *check_rate("learning_rate", self.learning_rate),
@@ -280,8 +284,9 @@ class SequenceClassifier(Task):
             raise DataError(f"SequenceClassifier: {'; '.join(faults)}.")
 
     def _shape(self, num_features: int, num_classes: int) -> SequenceNetShape:
-        sizes = (self.units, self.num_layers, self.bidirectional, self.pooling, self.dropout)
-        return SequenceNetShape(num_features, num_classes, *sizes)
+        sizes = (self.units, self.num_layers, self.bidirectional, self.pooling)
+        dropouts = self.input_dropout, self.dropout
+        return SequenceNetShape(num_features, num_classes, *sizes, *dropouts)
 
     def _build(self, num_features: int, num_classes: int, num_members: int) -> Any:
         """Build the Keras model ((B, T, D), (B, T)) to (B, K)."""

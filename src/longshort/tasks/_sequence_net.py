@@ -17,6 +17,7 @@ class SequenceNetShape:
         num_layers: LSTM layers.
         bidirectional: Whether in both directions.
         pooling: How the outputs of the steps become one vector.
+        input_dropout: Of each input.
         dropout: Of each layer's outputs and of the vector.
     """
 
@@ -26,6 +27,7 @@ class SequenceNetShape:
     num_layers: int
     bidirectional: bool
     pooling: str
+    input_dropout: float
     dropout: float
 
     def num_weights(self) -> int:
@@ -48,7 +50,7 @@ def build_sequence_net(
     seeds = seeds_of(seed)
     values = keras.Input((None, shape.num_features), name="values")
     mask = keras.Input((None,), dtype="bool", name="mask")
-    x: Any = values
+    x: Any = keras.layers.Dropout(shape.input_dropout, seed=next(seeds))(values)
     for number in range(shape.num_layers):
         steps = number < shape.num_layers - 1 or shape.pooling != "last"
         layer = seeded_lstm(shape.units, seeds, return_sequences=steps)
