@@ -2,12 +2,15 @@
 //
 // A row of m labels has 2 m + 1 states, a blank before, between and behind the labels. alpha_t(s) sums the
 // paths to state s at frame t, beta_t(s) those from there on; both are scaled at each frame to sum to 1.
-// What is more than 700 nats less probable than the rest gets lost in that, so where nothing remains
-// the row is summed once more in logarithms.
+// What is more than 700 nats less probable than the rest gets lost in that. So where nothing remains, or a
+// label's probability itself is lost, the row is summed once more in logarithms.
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <new>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "barrier.h"
@@ -77,7 +80,7 @@ bool run_row(const Row& row, std::vector<double>& memory) {
   for (int64_t t = 0; t < T; ++t) {
     const float* z = row.logits + t * row.columns;
     double* now = alpha + t * S;
-    const double* before = now - S;
+    const double* before = t > 0 ? now - S : now;
     double* e = emitted + t * S;
     const double blank = Sum::of_log(z[0] - row.log_total[t]);
     for (int64_t s = 0; s < S; ++s) {
@@ -88,6 +91,7 @@ bool run_row(const Row& row, std::vector<double>& memory) {
         if (s > 0) ways = Sum::add(ways, before[s - 1]);
         if (row.skips(s)) ways = Sum::add(ways, before[s - 2]);
       }
+      if (e[s] == 0 && ways > 0 && std::is_same<Sum, Plain>::value) return false;
       now[s] = Sum::times(ways, e[s]);
     }
     const double total = scale<Sum>(now, S);

@@ -1,6 +1,7 @@
 // The loss of a softmax over many tokens: the C interface, and JAX's door to it.
 #include <cstring>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "barrier.h"

@@ -111,6 +111,33 @@ def test_both_paths_find_the_same(monkeypatch):
         assert not gradient[row, frames:].any()
 
 
+def test_gradient_of_what_is_traced_within():
+    """As a function of both, so that `grad` may lie outside of `jit`, `checkpoint` and `vmap`."""
+    import jax
+
+    logits = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("f4")
+    targets = CTCLoss.pack([[1], [2, 1]], [4, 5])
+    wanted = loss_and_gradient(logits, targets)[1] / np.array([1, 2])[:, None, None]
+    for wrap in (jax.jit, jax.checkpoint):
+        total = wrap(lambda x, y: _ctc.ctc_loss(x, y).sum())
+        found = jax.grad(lambda x, f=total: f(x, targets))(logits)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+
+
+def test_a_path_that_underflows_at_one_frame():
+    """The best path begins with e^-750 and is then certain; another costs twice 500."""
+    if machine_path().name != "kernel":
+        pytest.skip("the kernels are not in use")
+    low = -2000.0
+    logits = np.array(
+        [[[0, -750, low, low], [-500, -500, 0, low], [-500, low, -500, 0], [low, low, low, 0]]],
+        "f4",
+    )
+    loss, gradient = loss_and_gradient(logits, CTCLoss.pack([[1, 2, 3]], [4]))
+    assert loss[0] == pytest.approx(750, rel=1e-6)
+    assert gradient[0, 0, 1] == pytest.approx(-1, abs=1e-6)
+
+
 def test_what_is_nearly_impossible_has_a_loss_and_a_gradient():
     """Paths that are e^-1000 of the others, in a frame or between forward and backward sums."""
     if machine_path().name != "kernel":

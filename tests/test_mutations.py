@@ -223,6 +223,22 @@ MUTATIONS += [
 ]
 
 
+MUTATIONS += [
+    ("ctc.cpp", old, new, "ctc")
+    for old, new in [
+        ("labels[s / 2] != labels[s / 2 - 1]", "true"),
+        ("s + 2 >= S ? Sum::kOne", "s + 1 >= S ? Sum::kOne"),
+        ("Sum::add(last[S - 1], last[S - 2])", "last[S - 1]"),
+        ("if (e[s] == 0 && ways > 0", "if (false && ways > 0"),
+        (
+            "run_row<Plain>(row, memory) || run_row<Logs>(row, memory)",
+            "run_row<Plain>(row, memory)",
+        ),
+        ("next[s] = Sum::times(beta[s], emitted[t * S + s]);", "next[s] = beta[s];"),
+    ]
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake and a compiler")
 @pytest.mark.parametrize("mutation", [None, *MUTATIONS], ids=lambda m: m and f"{m[0]}-{m[1][:20]}")

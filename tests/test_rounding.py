@@ -17,6 +17,7 @@ from longshort.ops import gru, lstm, slstm
 from longshort.ops._rounding import products_in, rounds, usable_precision
 from longshort.tasks import (
     LanguageModel,
+    SequenceClassifier,
     Tagger,
     TextClassifier,
     Transcriber,
@@ -115,6 +116,7 @@ def test_without_the_instructions_it_is_float32_and_says_so(
 
 SOURCES = [f"{a} {b}" for a in "abcd" for b in "abcd"] * 2
 SOUNDS = [np.sin(np.arange(4_000) * pitch).astype(np.float32) for pitch in (0.3, 1.0)] * 4
+SOUNDS_IN_STEPS = [sound[:200].reshape(20, 10) for sound in SOUNDS]
 TRAINED: dict[str, Any] = {
     "language": lambda **given: LanguageModel(**SMALL, **given).fit(TEXT),
     "translate": lambda **given: Translator(
@@ -122,6 +124,9 @@ TRAINED: dict[str, Any] = {
     ).fit(SOURCES, SOURCES),
     "text": lambda **given: TextClassifier(8, epochs=2, num_members=1, **given).fit(
         SOURCES, ["even", "odd"] * 16
+    ),
+    "classify": lambda **given: SequenceClassifier(8, epochs=2, **given).fit(
+        SOUNDS_IN_STEPS, ["low", "high"] * 4
     ),
     "tag": lambda **given: Tagger(8, char_units=4, epochs=2, validation_split=0, **given).fit(
         [source.split() for source in SOURCES], [source.upper().split() for source in SOURCES]

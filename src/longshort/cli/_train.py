@@ -81,6 +81,9 @@ def train_classify(
         str | None,
         typer.Option(help="last, attention, mean, max or max+mean: what of the steps decides."),
     ] = None,
+    input_dropout: Annotated[
+        float | None, typer.Option(help="Share of measurements dropped in training, below 1.")
+    ] = None,
     num_members: NumMembers = None,
     validation_split: ValidationSplit = None,
     precision: Precision = None,
@@ -105,6 +108,7 @@ def train_classify(
         "units": units,
         "num_layers": num_layers,
         "pooling": pooling,
+        "input_dropout": input_dropout,
         "num_members": num_members,
         "validation_split": validation_split,
         "precision": precision,

@@ -23,29 +23,30 @@ def ctc_loss(logits: Tensor, targets: Tensor) -> Tensor:
         targets: (B, 1 + L) int32: the number of frames that count, labels from 1 to K, zeros.
     """
     if machine_path().name == "kernel" and str(logits.dtype) == "float32":
-        return _by_kernel(targets)(logits)
+        return _by_kernel()(logits, targets)
     labels = targets[:, 1:]
     lengths = ops.sum(ops.cast(labels > 0, "int32"), axis=1)
     return ops.ctc_loss(labels, logits, lengths, targets[:, 0], mask_index=0)
 
 
-def _by_kernel(targets: Tensor) -> Any:
+@functools.cache
+def _by_kernel() -> Any:
     import jax
 
     _register()
 
     @jax.custom_vjp
-    def losses(logits: Tensor) -> Tensor:
-        return with_gradient(logits)[0]
+    def losses(logits: Tensor, targets: Tensor) -> Tensor:
+        return with_gradient(logits, targets)[0]
 
-    def with_gradient(logits: Tensor) -> Any:
+    def with_gradient(logits: Tensor, targets: Tensor) -> Any:
         shapes = (logits.shape[:1], logits.shape)
         results = [jax.ShapeDtypeStruct(shape, logits.dtype) for shape in shapes]
         call = jax.ffi.ffi_call("longshort_ctc", results, vmap_method="sequential")
         return call(logits, targets)
 
-    def backward(gradient: Tensor, arriving: Tensor) -> tuple[Tensor]:
-        return (gradient * arriving[:, None, None],)
+    def backward(gradient: Tensor, arriving: Tensor) -> Any:
+        return gradient * arriving[:, None, None], None
 
     losses.defvjp(with_gradient, backward)
     return losses

@@ -63,7 +63,7 @@ def _by_kernel(
     _register()
     shapes = ((1,), y.shape, weights.shape, bias.shape)
     results = [jax.ShapeDtypeStruct(shape, y.dtype) for shape in shapes]
-    call = jax.ffi.ffi_call("longshort_token_loss", results)
+    call = jax.ffi.ffi_call("longshort_token_loss", results, vmap_method="sequential")
     words = {"by_values": by_values, "bfloat16": rounds("float32"), "share": np.float64(share)}
     return call(y, weights, bias, ops.cast(targets, "int32"), **words)
 

@@ -192,19 +192,12 @@ class SequenceClassifier(Task):
             sequences = scaler.transform(sequences)
             held = scaler.transform(held, name=held_name)
         longest = max(map(len, sequences))
-        shape = self._shape(num_features, len(classes))
-        weights, history, num_members = train_alike(
-            lambda own: build_sequence_net(shape, own),
-            lambda net, **given: train(net, sequences, targets, held, held_targets, **given),
-            self.seed,
-            self.num_members,
-            learning_rate=self.learning_rate,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            patience=self.patience,
-            precision=usable_precision(self.precision),
-            longest=longest,
-            progress=progress,
+        weights, history, num_members = self._train(
+            self._shape(num_features, len(classes)),
+            (sequences, targets, held, held_targets),
+            longest,
+            usable_precision(self.precision),
+            progress,
         )
         # A new model: without the optimizer's state, and exactly what `load` will build.
         model = self._build(num_features, len(classes), num_members)
@@ -294,6 +287,28 @@ class SequenceClassifier(Task):
         seeds = (member_seed(self.seed, number) for number in range(num_members))
         nets = [build_sequence_net(shape, seed, f"member_{n}") for n, seed in enumerate(seeds, 1)]
         return mean_model(nets, "sequence_classifiers")
+
+    def _train(
+        self,
+        shape: SequenceNetShape,
+        data: tuple[Any, ...],
+        longest: int,
+        precision: str,
+        progress: Progress | None,
+    ) -> tuple[list[np.ndarray], list[float], int]:
+        return train_alike(
+            lambda seed: build_sequence_net(shape, seed),
+            lambda net, **given: train(net, *data, **given),
+            self.seed,
+            self.num_members,
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            patience=self.patience,
+            precision=precision,
+            longest=longest,
+            progress=progress,
+        )
 
     def _get_state(self) -> dict[str, Any]:
         scaler = self._scaler
