@@ -48,15 +48,20 @@ def begin_anew(model: Any) -> None:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
 
-def mean_model(nets: list[Any], name: str) -> Any:
-    """Return a Keras model of networks with the same inputs: the mean of their outputs.
+def mean_model(build: Callable[[int, str], Any], seed: int, num_members: int, name: str) -> Any:
+    """Return a Keras model of all members: the mean of their outputs.
 
-    One network is returned as it is.
+    Args:
+        build: Returns the network of a seed, by its name.
+        seed: Of all.
+        num_members: Their number; one network is returned as it is.
+        name: Of the model.
     """
     import keras
 
-    if len(nets) == 1:
-        return nets[0]
+    if num_members == 1:
+        return build(seed, name)
+    nets = [build(member_seed(seed, n), f"member_{n + 1}") for n in range(num_members)]
     inputs = tuple(
         keras.Input(each.shape[1:], dtype=each.dtype, name=each.name) for each in nets[0].inputs
     )

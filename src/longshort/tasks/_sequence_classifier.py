@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,6 @@ from longshort.tasks._classifier_training import held_out, logits, train
 from longshort.tasks._labels import find_classes, index_labels, label_array
 from longshort.tasks._member_training import (
     mean_model,
-    member_seed,
     read_num_members,
     train_alike,
 )
@@ -283,10 +283,8 @@ class SequenceClassifier(Task):
 
     def _build(self, num_features: int, num_classes: int, num_members: int) -> Any:
         """Build the Keras model ((B, T, D), (B, T)) to (B, K)."""
-        shape = self._shape(num_features, num_classes)
-        seeds = (member_seed(self.seed, number) for number in range(num_members))
-        nets = [build_sequence_net(shape, seed, f"member_{n}") for n, seed in enumerate(seeds, 1)]
-        return mean_model(nets, "sequence_classifiers")
+        build = partial(build_sequence_net, self._shape(num_features, num_classes))
+        return mean_model(build, self.seed, num_members, "sequence_classifier")
 
     def _train(
         self,

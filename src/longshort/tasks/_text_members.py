@@ -7,17 +7,17 @@ from typing import Any
 import keras
 
 from longshort.tasks._classifier_training import train
-from longshort.tasks._member_training import Weights, mean_model, member_seed, train_alike
+from longshort.tasks._member_training import Weights, mean_model, train_alike
 from longshort.tasks._text_net import TextNetShape, build_text_net
 
 
 def build_members(shape: TextNetShape, seed: int, num_members: int) -> keras.Model:
     """Return the model of all members: numbers of tokens and mask to the mean of their logits."""
-    nets = [
-        build_text_net(shape, member_seed(seed, number), name=f"member_{number + 1}")
-        for number in range(num_members)
-    ]
-    return mean_model(nets, "text_classifiers")
+
+    def build(own: int, name: str) -> keras.Model:
+        return build_text_net(shape, own, name=name)
+
+    return mean_model(build, seed, num_members, "text_classifier")
 
 
 def train_members(
