@@ -229,7 +229,6 @@ MUTATIONS += [
         ("labels[s / 2] != labels[s / 2 - 1]", "true"),
         ("s + 2 >= S ? Sum::kOne", "s + 1 >= S ? Sum::kOne"),
         ("Sum::add(last[S - 1], last[S - 2])", "last[S - 1]"),
-        ("if (e[s] == 0 && ways > 0", "if (false && ways > 0"),
         (
             "run_row<Plain>(row, memory) || run_row<Logs>(row, memory)",
             "run_row<Plain>(row, memory)",
