@@ -23,6 +23,7 @@ Settings were tried on the validation parts; docs/design.md has what came out. T
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 import time
@@ -168,7 +169,16 @@ def digits(given: argparse.Namespace) -> Rows:
     return scored("FSDD digits", given, part(train), part(score), **DIGITS)
 
 
-def speakers(given: argparse.Namespace, kind: str = "") -> Rows:
+def speakers(given: argparse.Namespace) -> Rows:
+    return without_each(given, "", functools.partial(scored, **SPEAKERS))
+
+
+def words(given: argparse.Namespace) -> Rows:
+    return without_each(given, ", one of ten words", classified)
+
+
+def without_each(given: argparse.Namespace, kind: str, run: Callable[..., Rows]) -> Rows:
+    """Leave out each speaker in turn; return their rows and one of the means."""
     clips = fsdd()
     names = sorted({c.speaker for c in clips})
     rows: Rows = []
@@ -176,19 +186,11 @@ def speakers(given: argparse.Namespace, kind: str = "") -> Rows:
         to_score = out if given.test else names[(i + 1) % len(names)]
         train = [c for c in clips if c.speaker not in (out, to_score)]
         score = [c for c in clips if c.speaker == to_score]
-        name = f"FSDD without {out}{kind}"
-        if kind:
-            rows += classified(name, given, part(train), part(score))
-        else:
-            rows += scored(name, given, part(train), part(score), **SPEAKERS)
+        rows += run(f"FSDD without {out}{kind}", given, part(train), part(score))
     mean = dict(rows[0]) | {"data": f"FSDD unseen speakers{kind}, mean"}
     for key in ("wer", "exact", "seconds"):
         mean[key] = statistics.fmean(row[key] for row in rows)
     return [*rows, mean | {"wer worst": max(row["wer worst"] for row in rows)}]
-
-
-def words(given: argparse.Namespace) -> Rows:
-    return speakers(given, ", one of ten words")
 
 
 def strings(given: argparse.Namespace) -> Rows:

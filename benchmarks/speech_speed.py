@@ -85,11 +85,11 @@ class KerasContender(KerasTrained):
         import keras
 
         from longshort.layers import CTCLoss
-        from longshort.tasks import _transcriber_net
+        from longshort.tasks import _seeded
 
         self.by_task = name.startswith("longshort")
         if not self.by_task:
-            use_keras_lstm(_transcriber_net)
+            use_keras_lstm(_seeded)
         self.model = build_net(shape)
         loss = CTCLoss()
         if not self.by_task:

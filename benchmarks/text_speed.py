@@ -93,11 +93,11 @@ class KerasContender(KerasTrained):
         import longshort  # noqa: F401, I001  before Keras
         import keras
 
-        from longshort.tasks import _tagger_net, _text_net
+        from longshort.tasks import _seeded, _tagger_net
 
         self.by_task = name.startswith("longshort")
         if not self.by_task:
-            use_keras_lstm(_text_net, _tagger_net)
+            use_keras_lstm(_seeded, _tagger_net)
         batches = make_batches(shape)
         if shape.kind == "tag":
             net = build_tagger(shape)

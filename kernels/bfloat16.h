@@ -16,7 +16,8 @@ namespace {
 typedef uint16_t Bfloat16;
 
 // Whether the factors of a call's products are rounded.
-LONGSHORT_INLINE bool rounds(const longshort_lstm& a) {
+template <class Call>
+LONGSHORT_INLINE bool rounds(const Call& a) {
 #if LONGSHORT_AMX || LONGSHORT_AVX512_BF16
   return a.bfloat16;
 #else

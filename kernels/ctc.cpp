@@ -2,8 +2,9 @@
 //
 // A row of m labels has 2 m + 1 states, a blank before, between and behind the labels. alpha_t(s) sums the
 // paths to state s at frame t, beta_t(s) those from there on; both are scaled at each frame to sum to 1.
-// What is more than 700 nats less probable than the rest gets lost in that. So where nothing remains, or a
-// label's probability itself is lost, the row is summed once more in logarithms.
+// What is more than 700 nats less probable than the rest gets lost in that. If it was the better way in the
+// end, the products of both sums are lost at that frame, too; so where nothing remains of a sum or of these
+// products, the row is summed once more in logarithms.
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -91,7 +92,6 @@ bool run_row(const Row& row, std::vector<double>& memory) {
         if (s > 0) ways = Sum::add(ways, before[s - 1]);
         if (row.skips(s)) ways = Sum::add(ways, before[s - 2]);
       }
-      if (e[s] == 0 && ways > 0 && std::is_same<Sum, Plain>::value) return false;
       now[s] = Sum::times(ways, e[s]);
     }
     const double total = scale<Sum>(now, S);

@@ -302,15 +302,6 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
   if constexpr (sizeof(Number) < sizeof(float)) end_products();
 }
 
-// Whether this set rounds; the others compute in float32.
-inline bool rounds(const Loss& a) {
-#if LONGSHORT_AMX || LONGSHORT_AVX512_BF16
-  return a.bfloat16;
-#else
-  (void)a;
-  return false;
-#endif
-}
 inline int64_t token_loss_scratch(const Loss& a, const LossRows& of, int threads) {
   if (rounds(a)) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
   return LossScratch<float>(a, of, threads - 1, nullptr).size;

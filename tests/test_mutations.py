@@ -233,6 +233,7 @@ MUTATIONS += [
             "run_row<Plain>(row, memory) || run_row<Logs>(row, memory)",
             "run_row<Plain>(row, memory)",
         ),
+        ("if (scale<Sum>(now, S) == Sum::kNone) return false;", "scale<Sum>(now, S);"),
         ("next[s] = Sum::times(beta[s], emitted[t * S + s]);", "next[s] = beta[s];"),
     ]
 ]

@@ -88,7 +88,7 @@ def test_bfloat16_rounds_the_factors(size: tuple[int, int, int], isa: str) -> No
 @pytest.mark.parametrize("bfloat16", [False, True])
 @pytest.mark.parametrize("by_values", [False, True])
 def test_results_do_not_depend_on_the_threads(bfloat16: bool, by_values: bool) -> None:
-    given = problem(600, 48, 200, padding=0.2)
+    given = problem(800, 48, 200, padding=0.2)  # two portions
     if by_values:
         given["weights"] = np.ascontiguousarray(given["weights"].T)
     before, results = library.num_threads(), []

@@ -1,4 +1,4 @@
-"""Seeds for all that draws in a network: where there is none, Keras takes one from global state."""
+"""LSTM layers of a network, with seeds: where there is none, Keras takes one from global state."""
 
 from __future__ import annotations
 
@@ -33,3 +33,25 @@ def seeded_lstm(units: int, seeds: Iterator[int], **options: Any) -> Any:
         seed=next(seeds),
         **options,
     )
+
+
+def seeded_layer(units: int, seeds: Iterator[int], bidirectional: bool, **options: Any) -> Any:
+    """Return a `seeded_lstm`, or two in a `longshort.layers.Bidirectional`."""
+    from longshort.layers import Bidirectional
+
+    layer = seeded_lstm(units, seeds, **options)
+    if not bidirectional:
+        return layer
+    back = seeded_lstm(units, seeds, go_backwards=True, **options)
+    return Bidirectional(layer, backward_layer=back)
+
+
+def num_lstm_weights(features: int, units: int, num_layers: int, bidirectional: bool) -> int:
+    """Return how many weights such layers have one above the other, less the biases.
+
+    >>> num_lstm_weights(3, 5, 1, False)
+    160
+    """
+    ways = 2 if bidirectional else 1
+    rows = features + units + (num_layers - 1) * (ways + 1) * units
+    return ways * 4 * units * rows

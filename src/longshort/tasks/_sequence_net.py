@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from longshort.tasks._seeded import num_lstm_weights, seeded_layer, seeds_of
+
 
 @dataclass(frozen=True)
 class SequenceNetShape:
@@ -32,9 +34,8 @@ class SequenceNetShape:
 
     def num_weights(self) -> int:
         """Return how many weights the LSTMs have."""
-        ways = 2 if self.bidirectional else 1
-        rows = self.num_features + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        return ways * 4 * self.units * rows
+        sizes = (self.num_features, self.units, self.num_layers, self.bidirectional)
+        return num_lstm_weights(*sizes)
 
 
 def build_sequence_net(
@@ -43,9 +44,7 @@ def build_sequence_net(
     """Return a Keras model from values (B, T, D) and their mask (B, T) to logits (B, K)."""
     import keras
 
-    from longshort.layers import Bidirectional
     from longshort.tasks._pooling import Pooling
-    from longshort.tasks._seeded import seeded_lstm, seeds_of
 
     seeds = seeds_of(seed)
     values = keras.Input((None, shape.num_features), name="values")
@@ -53,10 +52,7 @@ def build_sequence_net(
     x: Any = keras.layers.Dropout(shape.input_dropout, seed=next(seeds))(values)
     for number in range(shape.num_layers):
         steps = number < shape.num_layers - 1 or shape.pooling != "last"
-        layer = seeded_lstm(shape.units, seeds, return_sequences=steps)
-        if shape.bidirectional:
-            back = seeded_lstm(shape.units, seeds, return_sequences=steps, go_backwards=True)
-            layer = Bidirectional(layer, backward_layer=back)
+        layer = seeded_layer(shape.units, seeds, shape.bidirectional, return_sequences=steps)
         # The mask goes in by hand: Keras' implicit one gets lost between layers.
         x = layer(x, mask=mask)
         if number < shape.num_layers - 1:

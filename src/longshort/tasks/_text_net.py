@@ -9,9 +9,9 @@ import numpy as np
 from keras import ops
 
 from longshort.data._vocabulary import PADDING, UNKNOWN
-from longshort.layers import Bidirectional, EmbeddingDropout
+from longshort.layers import EmbeddingDropout
 from longshort.tasks._pooling import Pooling
-from longshort.tasks._seeded import seeded_lstm, seeds_of
+from longshort.tasks._seeded import num_lstm_weights, seeded_layer, seeds_of
 
 EMBEDDING_SCALE = 0.1
 
@@ -44,9 +44,8 @@ class TextNetShape:
 
     def num_weights(self) -> int:
         """Return how many weights embedding and LSTMs have."""
-        ways = 2 if self.bidirectional else 1
-        rows = self.embedding_size + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        return self.num_tokens * self.embedding_size + ways * 4 * self.units * rows
+        sizes = (self.embedding_size, self.units, self.num_layers, self.bidirectional)
+        return self.num_tokens * self.embedding_size + num_lstm_weights(*sizes)
 
 
 def build_text_net(
@@ -80,10 +79,7 @@ def build_text_net(
     for number in range(shape.num_layers):
         x = keras.layers.SpatialDropout1D(shape.dropout, seed=next(seeds))(x)
         steps = number < shape.num_layers - 1 or shape.pooling != "last"
-        layer = seeded_lstm(shape.units, seeds, return_sequences=steps)
-        if shape.bidirectional:
-            back = seeded_lstm(shape.units, seeds, return_sequences=steps, go_backwards=True)
-            layer = Bidirectional(layer, backward_layer=back)
+        layer = seeded_layer(shape.units, seeds, shape.bidirectional, return_sequences=steps)
         # The mask goes in by hand: Keras' implicit one gets lost between layers.
         x = layer(x, mask=real)
         if lstm is not None:

@@ -23,6 +23,7 @@ from longshort.tasks._error_rates import error_rates
 from longshort.tasks._member_training import read_num_members
 from longshort.tasks._ngram import NGram
 from longshort.tasks._recordings import check_list, check_pairs, fitting_labels, recordings
+from longshort.tasks._seeded import num_lstm_weights
 from longshort.tasks._training import Progress, random_part
 from longshort.tasks._transcriber_members import (
     build_members,
@@ -473,10 +474,9 @@ class Transcriber(Task):
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
         self._check_params()
-        ways = 2 if self.bidirectional else 1
-        rows = self.channels + self.units + (self.num_layers - 1) * (ways + 1) * self.units
-        weights = read_num_members(state) * ways * 4 * self.units * rows
-        return 2 * weights  # 2 bytes, a weight of half precision
+        sizes = (self.channels, self.units, self.num_layers, self.bidirectional)
+        # 2 bytes, a weight of half precision
+        return 2 * read_num_members(state) * num_lstm_weights(*sizes)
 
     def _set_state(self, state: dict[str, Any]) -> None:
         tokens = Alphabet(state["alphabet"], self.unit)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longshort.tasks._scores import log_softmax
-from longshort.tasks._seeded import seeded_lstm, seeds_of
+from longshort.tasks._seeded import seeded_layer, seeds_of
 
 Array = NDArray[np.float32]
 
@@ -63,8 +63,6 @@ def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = Non
     """
     import keras
 
-    from longshort.layers import Bidirectional
-
     seeds = seeds_of(seed)
 
     features = keras.Input((None, shape.features), name="features")
@@ -84,10 +82,7 @@ def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = Non
     for number in range(shape.num_layers):
         below = x
         x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
-        layer = seeded_lstm(shape.units, seeds, return_sequences=True)
-        if shape.bidirectional:
-            back = seeded_lstm(shape.units, seeds, return_sequences=True, go_backwards=True)
-            layer = Bidirectional(layer, backward_layer=back)
+        layer = seeded_layer(shape.units, seeds, shape.bidirectional, return_sequences=True)
         x = layer(x, mask=steps)
         if number:
             # A way around: what passes two LSTMs is faint at first, and all labels stay blanks.
