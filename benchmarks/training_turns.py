@@ -76,6 +76,9 @@ def use_keras_lstm(*modules: Any) -> None:
     """Have the networks that these modules of ours build consist of Keras' own layers."""
     import keras
 
+    from longshort import layers
+
+    layers.Bidirectional = keras.layers.Bidirectional  # for those that import it when they build
     for module in modules:
         if hasattr(module, "seeded_lstm"):
             ours = module.seeded_lstm
