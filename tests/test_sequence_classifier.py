@@ -18,7 +18,7 @@ from datasets import japanese_vowels
 from longshort._errors import DataError
 from longshort.data import Standardizer
 from longshort.tasks import SequenceClassifier, _classifier_training, load
-from longshort.tasks._classifier_training import held_out, train
+from longshort.tasks._classifier_training import _loss, held_out, train
 from longshort.tasks._scores import classification_scores
 from longshort.tasks._training import interruptible
 from longshort.tasks._training_steps import training_steps
@@ -172,6 +172,26 @@ def test_input_dropout_is_of_the_training_alone() -> None:
     again = SequenceClassifier(2, input_dropout=0.5, **options).fit(X, Y)
     np.testing.assert_array_equal(again.predict_proba(X), some.predict_proba(X))
     np.testing.assert_allclose(some.predict_proba(X)[:3], some.predict_proba(X[:3]), rtol=1e-5)
+
+
+def test_label_smoothing_is_of_the_training_alone() -> None:
+    """(1 - s) times the cross-entropy of the label and s times the mean of those of all classes."""
+    rng = np.random.default_rng(2)
+    values, targets = rng.normal(size=(7, 3)).astype("f4"), rng.integers(3, size=7)
+    log_p = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    expected = -0.8 * log_p[np.arange(7), targets] - 0.2 * log_p.mean(axis=1)
+    loss = float(_loss(False, 0.2)(targets[:, None], values))
+    assert loss == pytest.approx(expected.mean(), rel=1e-5)
+    X, y = [rng.normal(size=(6, 2)) + i % 2 * 8 for i in range(24)], [0, 1] * 12
+    options: dict[str, Any] = {"epochs": 40, "learning_rate": 0.05, "dropout": 0.0}
+    sure, unsure = (
+        SequenceClassifier(4, label_smoothing=s, **options).fit(X, y) for s in (0.0, 0.4)
+    )
+    assert sure.predict_proba(X).max(axis=1).min() > 0.95
+    assert 0.7 < unsure.predict_proba(X).max(axis=1).mean() < 0.9  # 0.8 is the best there is
+    log_loss = unsure.evaluate(X[:2], y[:2])["log_loss"]  # of what is so, not of what is taught
+    p = unsure.predict_proba(X[:2])
+    assert log_loss == pytest.approx(-np.log(p[[0, 1], y[:2]]).mean())
 
 
 def test_members_are_averaged(tmp_path: Any) -> None:
@@ -381,6 +401,7 @@ def test_values_far_from_those_of_training() -> None:
         ({"units": True}, "units must be a whole number"),
         ({"pooling": "sum"}, "pooling must be one of .*'attention'.* got 'sum'"),
         ({"input_dropout": 1.0}, "input_dropout must be .* got 1.0"),
+        ({"label_smoothing": 1}, "label_smoothing must be .* got 1"),
         ({"num_members": 0}, "num_members must be a whole number from 1"),
         ({"precision": "float16"}, "precision must be one of"),
         ({"num_layers": 2000}, "num_layers must be a whole number from 1 to 100"),

@@ -375,4 +375,4 @@ def test_params(params: dict[str, Any], message: str) -> None:
 def test_both_classifiers_share_one_loop() -> None:
     """What they are documented to share."""
     ours, theirs = TextClassifier().get_params(), SequenceClassifier().get_params()
-    assert set(theirs) - set(ours) == {"standardize", "input_dropout"}
+    assert set(theirs) - set(ours) == {"standardize", "input_dropout", "label_smoothing"}

@@ -84,6 +84,9 @@ def train_classify(
     input_dropout: Annotated[
         float | None, typer.Option(help="Share of measurements dropped in training, below 1.")
     ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(help="Share of probability spread over all labels.")
+    ] = None,
     num_members: NumMembers = None,
     validation_split: ValidationSplit = None,
     precision: Precision = None,
@@ -109,6 +112,7 @@ def train_classify(
         "num_layers": num_layers,
         "pooling": pooling,
         "input_dropout": input_dropout,
+        "label_smoothing": label_smoothing,
         "num_members": num_members,
         "validation_split": validation_split,
         "precision": precision,

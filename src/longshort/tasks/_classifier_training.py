@@ -78,6 +78,7 @@ def train(
     progress: Progress | None,
     weights: np.ndarray | None = None,
     precision: str = "float32",
+    label_smoothing: float = 0.0,
     divide: Divide = sorted_batches,
     check: Callable[[], object] = lambda: None,
     again: bool = False,
@@ -99,6 +100,7 @@ def train(
         progress: Called with epoch, epochs, loss.
         weights: (n,) how much each sequence counts, of mean 1; None: all the same.
         precision: Of products, see `products_in`.
+        label_smoothing: Share of a label's probability that is spread over all classes in training.
         divide: How held-out sequences are put into batches.
         check: Called after each step; may raise KeyboardInterrupt, which ends training.
         again: Whether the model was trained here before, with the same arguments and other weights:
@@ -123,11 +125,7 @@ def train(
                 keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
                 global_clipnorm=1.0,
             ),
-            loss=(
-                keras.losses.BinaryCrossentropy(from_logits=True)
-                if targets.ndim == 2
-                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            ),
+            loss=_loss(targets.ndim == 2, label_smoothing),
         )
 
     def train_steps() -> Generator[float, None, None]:
@@ -152,6 +150,29 @@ def train(
         patience=patience,
         progress=progress,
     )
+
+
+def _loss(several: bool, smoothing: float) -> Any:
+    """Return the Keras loss of logits; several: any number of labels a sequence."""
+    import keras
+    from keras import ops
+
+    if several:
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+    if smoothing == 0:
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    class Smoothed(keras.losses.Loss):  # type: ignore[misc]
+        """Keras' own smooths only targets that are written out as (B, K)."""
+
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            wanted = ops.cast(ops.reshape(y_true, (-1,)), "int32")  # Keras makes them floats
+            kind = ops.one_hot(wanted, y_pred.shape[-1], dtype=y_pred.dtype)
+            return ops.categorical_crossentropy(
+                (1 - smoothing) * kind + smoothing / y_pred.shape[-1], y_pred, from_logits=True
+            )
+
+    return Smoothed()
 
 
 def logits(

@@ -53,6 +53,7 @@ class SequenceClassifier(Task):
             "max+mean".
         input_dropout: Share of the measurements that are dropped in training, each for itself.
         dropout: Share of inputs to each layer after the first that are dropped in training.
+        label_smoothing: Share of a label's probability that is spread over all classes in training.
         num_members: Networks that are trained one after the other, from different weights, and
             whose logits are averaged.
         learning_rate: Of the Adam optimizer; it falls to zero along a cosine over `epochs`.
@@ -107,6 +108,7 @@ class SequenceClassifier(Task):
         pooling: str = "last",
         input_dropout: float = 0.0,
         dropout: float = 0.5,
+        label_smoothing: float = 0.0,
         num_members: int = 1,
         learning_rate: float = 0.002,
         epochs: int = 80,
@@ -123,6 +125,7 @@ class SequenceClassifier(Task):
         self.pooling = pooling
         self.input_dropout = input_dropout
         self.dropout = dropout
+        self.label_smoothing = label_smoothing
         self.num_members = num_members
         self.learning_rate = learning_rate
         self.epochs = epochs
@@ -263,6 +266,7 @@ class SequenceClassifier(Task):
             *check_choice("pooling", self.pooling, POOLINGS),
             *check_share("input_dropout", self.input_dropout),
             *check_share("dropout", self.dropout),
+            *check_share("label_smoothing", self.label_smoothing),
             *check_whole("num_members", self.num_members, 1, MAX_LAYERS),
             *check_rate("learning_rate", self.learning_rate),
             *check_whole("epochs", self.epochs, 1, 10**9),
@@ -304,6 +308,7 @@ class SequenceClassifier(Task):
             batch_size=self.batch_size,
             patience=self.patience,
             precision=precision,
+            label_smoothing=self.label_smoothing,
             longest=longest,
             progress=progress,
         )
