@@ -39,7 +39,7 @@ SHAPES = {  # B, T, D, H
 }
 MALLOC = (
     "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:"
-    "glibc.malloc.top_pad=268435456"
+    "glibc.malloc.top_pad=268435456:glibc.malloc.arena_max=1"
 )
 KERAS_BACKENDS = {"keras-tf": "tensorflow", "keras-torch": "torch"}
 PAUSE = 0.05  # seconds between turns: the thread pool of the one before stops spinning
@@ -102,12 +102,15 @@ class Worker:
     """The parent's side of one contender's process; words in the name set its environment.
 
     `malloc`: glibc told to keep its pages; `keep0`, `keep1`: LONGSHORT_KEEP_PAGES; `bfloat16`:
-    PRECISION, for benchmarks that have it.
+    PRECISION, for benchmarks that have it. Others have glibc as it is, also where they import what
+    we build their networks with.
     """
 
     def __init__(self, program: str, name: str, shape_name: str) -> None:
         environment = dict(os.environ, KERAS_BACKEND=KERAS_BACKENDS.get(name, "jax"))
         environment.pop("GLIBC_TUNABLES", None)
+        if not name.startswith(("longshort", "language-model")):
+            environment["LONGSHORT_KEEP_PAGES"] = "0"
         for word in name.split("-"):
             if word == "malloc":
                 environment["GLIBC_TUNABLES"] = MALLOC

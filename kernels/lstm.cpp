@@ -7,10 +7,6 @@
 #include <new>
 #include <vector>
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
-
 #include "barrier.h"
 #include "isa.h"
 #include "pool.h"
@@ -372,16 +368,6 @@ int longshort_num_threads(void) { return num_threads(); }
 
 const char* longshort_set_num_threads(int n) {
   return set_num_threads(n) ? nullptr : "the number of threads must be from 1 to 256";
-}
-
-int longshort_keep_pages(void) {
-#if defined(__GLIBC__)
-  constexpr int kMebibyte = 1 << 20;
-  return mallopt(M_MMAP_THRESHOLD, 1024 * kMebibyte) && mallopt(M_TRIM_THRESHOLD, 2047 * kMebibyte) &&
-         mallopt(M_TOP_PAD, 64 * kMebibyte);
-#else
-  return 0;
-#endif
 }
 
 }  // extern "C"

@@ -191,10 +191,6 @@ LONGSHORT_API const char* longshort_set_isa(const char* name);
 // Threads used by a call at most; at first the CPUs this process may use.
 LONGSHORT_API int longshort_num_threads(void);
 LONGSHORT_API const char* longshort_set_num_threads(int n);
-// Keep freed pages for reuse instead of returning them to the system (glibc's mallopt), for the
-// whole process. XLA allocates every step's arrays anew; without this, page faults cost more than
-// the arithmetic. Returns 1 where it took effect.
-LONGSHORT_API int longshort_keep_pages(void);
 
 #if defined(__cplusplus)
 }  // extern "C"

@@ -15,8 +15,10 @@ from longshort._errors import (
     PathWarning,
     SaveError,
 )
+from longshort._pages import keep_pages
 
 choose_backend()  # before anything imports Keras
+keep_pages()  # before JAX starts its threads
 
 if TYPE_CHECKING:
     from longshort import data, layers, ops, tasks

@@ -108,8 +108,6 @@ def _configure(library: ctypes.CDLL) -> None:
             raise KernelError(f"LONGSHORT_NUM_THREADS={threads}: {error.decode()}.")
     elif limit := cgroup_limit():
         library.longshort_set_num_threads(min(library.longshort_num_threads(), limit))
-    if os.environ.get("LONGSHORT_KEEP_PAGES") != "0":
-        library.longshort_keep_pages()
 
 
 def required() -> ctypes.CDLL:
