@@ -7,6 +7,8 @@
 
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 #include <pthread.h>
 
@@ -54,6 +56,45 @@ int usable_cpus() {
   return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n;
 }
 
+// The CPUs that a sleeping thread may be woken on. The system likes to wake a thread where the one
+// that wakes it runs, and where all others are busy - XLA's threads spin for a while before they
+// sleep - it waits there for milliseconds behind the very thread that will wait for it.
+class WakingPlace {
+ public:
+  void enter() {
+#if defined(__linux__)
+    thread_ = static_cast<pid_t>(syscall(SYS_gettid));
+#endif
+  }
+
+  // Called by the one that wakes it, which is not to share its CPU.
+  void elsewhere() {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE) return;
+    if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) return;
+    cpu_set_t others = allowed_;
+    CPU_CLR(here, &others);
+    limited_ = CPU_COUNT(&others) > 0 && sched_setaffinity(thread_, sizeof others, &others) == 0;
+#endif
+  }
+
+  // Called by the thread once it is awake: from here on it may move.
+  void anywhere() {
+#if defined(__linux__)
+    if (limited_) sched_setaffinity(0, sizeof allowed_, &allowed_);
+    limited_ = false;
+#endif
+  }
+
+ private:
+#if defined(__linux__)
+  pid_t thread_ = 0;
+  cpu_set_t allowed_;
+  bool limited_ = false;
+#endif
+};
+
 // What a team does; on the stack of the thread that called.
 struct Job {
   void (*body)(void*, const Team&);
@@ -73,6 +114,7 @@ class Worker {
   void give(Job* job, int index) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      if (asleep_) place_.elsewhere();
       index_ = index;
       job_.store(job, std::memory_order_release);
     }
@@ -81,11 +123,18 @@ class Worker {
 
  private:
   void loop() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      place_.enter();
+    }
     for (;;) {
       const auto given = [this] { return job_.load(std::memory_order_acquire) != nullptr; };
       if (!spin(given)) {
         std::unique_lock<std::mutex> lock(mutex_);
+        asleep_ = true;
         given_.wait(lock, given);
+        asleep_ = false;
+        place_.anywhere();
       }
       Job* job = job_.load(std::memory_order_relaxed);
       job_.store(nullptr, std::memory_order_relaxed);
@@ -98,6 +147,8 @@ class Worker {
   std::condition_variable given_;
   std::atomic<Job*> job_{nullptr};
   int index_ = 0;
+  bool asleep_ = false;
+  WakingPlace place_;
 };
 
 std::atomic<int> the_num_threads{0};

@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,6 +233,19 @@ def on_one_cpu():
     assert count_threads() == before
 
 
+def workers_may_move():
+    """One that was woken on another CPU than its caller's is bound to nothing afterwards."""
+    longshort.set_num_threads(2)
+    everything(problem(BY_ROWS))
+    allowed = os.sched_getaffinity(0)
+    others = [t for t in map(int, os.listdir("/proc/self/task")) if t != os.getpid()]
+    for _ in range(5):
+        while any(Path(f"/proc/{t}/stat").read_text().split()[2] != "S" for t in others):
+            pass  # until it spins no more
+        everything(problem(BY_ROWS))
+        assert all(os.sched_getaffinity(t) == allowed for t in others)
+
+
 def control_group():
     library.cgroup_limit = lambda: 1
     library._configure(library.load())
@@ -256,6 +270,7 @@ def no_framework():
         fork_during_calls,
         multiprocessing_by_fork,
         one_cpu,
+        workers_may_move,
         control_group,
         no_framework,
     ],
