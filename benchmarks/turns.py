@@ -109,7 +109,7 @@ class Worker:
     def __init__(self, program: str, name: str, shape_name: str) -> None:
         environment = dict(os.environ, KERAS_BACKEND=KERAS_BACKENDS.get(name, "jax"))
         environment.pop("GLIBC_TUNABLES", None)
-        if not name.startswith(("longshort", "language-model")):
+        if name.startswith(("keras", "torch", "onnxruntime", "peak")):
             environment["LONGSHORT_KEEP_PAGES"] = "0"
         for word in name.split("-"):
             if word == "malloc":

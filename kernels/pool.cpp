@@ -56,50 +56,65 @@ int usable_cpus() {
   return n < 1 ? 1 : n > kMaxThreads ? kMaxThreads : n;
 }
 
-// The CPUs that a sleeping thread may be woken on. The system likes to wake a thread where the one
-// that wakes it runs, and where all others are busy - XLA's threads spin for a while before they
-// sleep - it waits there for milliseconds behind the very thread that will wait for it.
-class WakingPlace {
- public:
-  void enter() {
-#if defined(__linux__)
-    thread_ = static_cast<pid_t>(syscall(SYS_gettid));
-#endif
-  }
+constexpr int kMostPlaced = 16;  // in teams of more, asking for each would take longer than it gains
 
-  // Called by the one that wakes it, which is not to share its CPU.
-  void elsewhere() {
+// Where sleeping workers are woken: on other CPUs than that of the thread that wakes them. The system
+// likes to wake a thread where the one that wakes it runs, and where all others are busy - XLA's
+// threads spin for a while before they sleep - it waits there for milliseconds behind the very thread
+// that will wait for it. Once awake a worker may run wherever its caller may.
+class Places {
+ public:
+  // Of the calling thread, for a team of so many.
+  void look(int size) {
 #if defined(__linux__)
     const int here = sched_getcpu();
-    if (here < 0 || here >= CPU_SETSIZE) return;
+    if (size > kMostPlaced || here < 0 || here >= CPU_SETSIZE) return;
     if (sched_getaffinity(0, sizeof allowed_, &allowed_) != 0) return;
-    cpu_set_t others = allowed_;
-    CPU_CLR(here, &others);
-    limited_ = CPU_COUNT(&others) > 0 && sched_setaffinity(thread_, sizeof others, &others) == 0;
+    others_ = allowed_;
+    CPU_CLR(here, &others_);
+    known_ = CPU_COUNT(&others_) >= size - 1;
+#else
+    (void)size;
 #endif
   }
 
-  // Called by the thread once it is awake: from here on it may move.
-  void anywhere() {
+  // Whether that thread, asleep, will wake elsewhere; it is then to call `anywhere`.
+  bool elsewhere(int thread) const {
 #if defined(__linux__)
-    if (limited_) sched_setaffinity(0, sizeof allowed_, &allowed_);
-    limited_ = false;
+    return known_ && sched_setaffinity(thread, sizeof others_, &others_) == 0;
+#else
+    (void)thread;
+    return false;
+#endif
+  }
+
+  void anywhere() const {
+#if defined(__linux__)
+    sched_setaffinity(0, sizeof allowed_, &allowed_);
 #endif
   }
 
  private:
 #if defined(__linux__)
-  pid_t thread_ = 0;
-  cpu_set_t allowed_;
-  bool limited_ = false;
+  cpu_set_t allowed_, others_;
+  bool known_ = false;
 #endif
 };
+
+int thread_id() {
+#if defined(__linux__)
+  return static_cast<int>(syscall(SYS_gettid));
+#else
+  return 0;
+#endif
+}
 
 // What a team does; on the stack of the thread that called.
 struct Job {
   void (*body)(void*, const Team&);
   void* data;
   int size;
+  Places places;
   Barrier barrier{size};
   std::atomic<int> ended{0};
 };
@@ -114,7 +129,7 @@ class Worker {
   void give(Job* job, int index) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (asleep_) place_.elsewhere();
+      elsewhere_ = asleep_ && job->places.elsewhere(thread_);
       index_ = index;
       job_.store(job, std::memory_order_release);
     }
@@ -125,7 +140,7 @@ class Worker {
   void loop() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      place_.enter();
+      thread_ = thread_id();
     }
     for (;;) {
       const auto given = [this] { return job_.load(std::memory_order_acquire) != nullptr; };
@@ -134,9 +149,9 @@ class Worker {
         asleep_ = true;
         given_.wait(lock, given);
         asleep_ = false;
-        place_.anywhere();
       }
       Job* job = job_.load(std::memory_order_relaxed);
+      if (elsewhere_) job->places.anywhere();
       job_.store(nullptr, std::memory_order_relaxed);
       job->body(job->data, Team{index_, job->size, &job->barrier});
       job->ended.fetch_add(1, std::memory_order_release);  // the job may be gone after this
@@ -147,8 +162,8 @@ class Worker {
   std::condition_variable given_;
   std::atomic<Job*> job_{nullptr};
   int index_ = 0;
-  bool asleep_ = false;
-  WakingPlace place_;
+  int thread_ = 0;
+  bool asleep_ = false, elsewhere_ = false;
 };
 
 std::atomic<int> the_num_threads{0};
@@ -253,7 +268,8 @@ void Team::wait() const {
 
 void run_team(int threads, void (*body)(void*, const Team&), void* data) {
   Worker* workers = pool.begin(threads);
-  Job job{body, data, workers ? threads : 1};
+  Job job{body, data, workers ? threads : 1, {}};
+  if (workers) job.places.look(threads);
   int index = 0;
   for (Worker* worker = workers; worker; worker = worker->next) worker->give(&job, ++index);
   body(data, Team{0, job.size, &job.barrier});

@@ -182,7 +182,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("backward.h", "place, block, 1.0f);", "place, block, 0.0f);", "slstm_kernels"),
     ("xla.cpp", "count_ == 2 && !heads ? i == 1", "count_ == 2 ? i == 1", "slstm"),
     ("pool.cpp", "pool.forget_threads();", "", "threads"),
-    ("pool.cpp", "place_.anywhere();", "", "threads"),
+    ("pool.cpp", "if (elsewhere_) job->places.anywhere();", "", "threads"),
     ("pool.cpp", "threads > 1 && busy_", "threads > 999 && busy_", "threads"),
 ]
 

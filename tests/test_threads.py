@@ -240,8 +240,8 @@ def workers_may_move():
     allowed = os.sched_getaffinity(0)
     others = [t for t in map(int, os.listdir("/proc/self/task")) if t != os.getpid()]
     for _ in range(5):
-        while any(Path(f"/proc/{t}/stat").read_text().split()[2] != "S" for t in others):
-            pass  # until it spins no more
+        while any(") S " not in Path(f"/proc/{t}/stat").read_text() for t in others):
+            os.sched_yield()  # until it spins no more
         everything(problem(BY_ROWS))
         assert all(os.sched_getaffinity(t) == allowed for t in others)
 

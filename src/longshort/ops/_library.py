@@ -5,8 +5,9 @@ Environment variables, read once at load:
         that the CPU has.
     LONGSHORT_NUM_THREADS: threads of a call, instead of the CPUs the process may use: those that
         its affinity and its control group (a container's limit, rounded up) allow.
-    LONGSHORT_KEEP_PAGES: `0` leaves the allocator's settings alone (kernels/lstm.h says why not).
     LONGSHORT_LIBRARY: a library file instead of the installed one, to test another build.
+
+`LONGSHORT_KEEP_PAGES` is read at `import longshort` (`_pages.py`).
 """
 
 from __future__ import annotations

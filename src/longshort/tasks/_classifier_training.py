@@ -100,7 +100,8 @@ def train(
         progress: Called with epoch, epochs, loss.
         weights: (n,) how much each sequence counts, of mean 1; None: all the same.
         precision: Of products, see `products_in`.
-        label_smoothing: Share of a label's probability that is spread over all classes in training.
+        label_smoothing: Share of a label's probability that is spread over all classes in training;
+            for one label a sequence.
         divide: How held-out sequences are put into batches.
         check: Called after each step; may raise KeyboardInterrupt, which ends training.
         again: Whether the model was trained here before, with the same arguments and other weights:
@@ -158,7 +159,7 @@ def _loss(several: bool, smoothing: float) -> Any:
     from keras import ops
 
     if several:
-        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return keras.losses.BinaryCrossentropy(from_logits=True)
     if smoothing == 0:
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
