@@ -141,7 +141,7 @@ def classified(data: str, given: argparse.Namespace, train: list[Clip], score: l
         sounds = [features(c.path) for c in clips]
         p = model.predict_proba(sounds)
         surest = np.argsort(-p.max(axis=1))[: int(SURE * len(clips))]
-        return [(sounds[i], model.classes_[p[i].argmax()]) for i in surest] * 3
+        return [(sounds[i], model.classes_[p[i].argmax()]) for i in surest] * GUESSED
 
     def adapted(seed: int) -> dict[str, float]:
         """Each half of the recordings is scored after the other was heard without its labels."""
@@ -149,7 +149,7 @@ def classified(data: str, given: argparse.Namespace, train: list[Clip], score: l
         halves = [[c for c in score if c.number % 2 == k] for k in (0, 1)]
         start, accuracy = time.perf_counter(), 0.0
         for seen, unseen in (halves, halves[::-1]):
-            again = learnt(heard + guessed(model, seen), seed + 100)
+            again = learnt(heard + guessed(model, seen), seed + 100)  # other weights to begin with
             accuracy += right(again, unseen) / 2
         seconds += (time.perf_counter() - start) / 2  # guessing and scoring included
         return {"wer": 1 - accuracy, "exact": accuracy, "seconds": seconds}
@@ -270,7 +270,8 @@ MEL = LogMel(RATE, num_mels=24, hop=0.015, low=125.0, high=3900.0)
 VOICES = 160  # of espeak-ng, to those who were recorded
 REPEATED = 2  # each recording of theirs
 COPIES = 3  # of each recording and repetition, see `sloped`
-SURE = 0.8  # of what is guessed is learnt when adapting
+SURE = 0.8  # of what is guessed is learnt when adapting,
+GUESSED = 3  # and each so many times: it is little beside the rest
 CLASSIFIER: dict[str, Any] = {
     "units": 64,
     "pooling": "attention",

@@ -128,7 +128,7 @@ TRAINED: dict[str, Any] = {
     "classify": lambda **given: SequenceClassifier(8, epochs=2, **given).fit(
         SOUNDS_IN_STEPS, ["low", "high"] * 4
     ),
-    "tag": lambda **given: Tagger(8, char_units=0, epochs=2, validation_split=0, **given).fit(
+    "tag": lambda **given: Tagger(8, char_units=4, epochs=2, validation_split=0, **given).fit(
         [source.split() for source in SOURCES], [source.upper().split() for source in SOURCES]
     ),
     "transcribe": lambda **given: Transcriber(8, epochs=2, num_mels=20, channels=8, **given).fit(

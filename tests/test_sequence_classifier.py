@@ -145,7 +145,7 @@ def test_each_sequence_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert history == pytest.approx([18] * 3)  # the mean over sequences
 
 
-@pytest.mark.parametrize("pooling", ["attention", "max+mean"])
+@pytest.mark.parametrize("pooling", ["attention", "mean", "max+mean"])
 def test_pooling(pooling: str, tmp_path: Any) -> None:
     """What decides lies in the middle, between steps that say nothing."""
     rng = np.random.default_rng(0)
