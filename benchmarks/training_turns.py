@@ -78,7 +78,8 @@ def use_keras_lstm(*modules: Any) -> None:
 
     from longshort import layers
 
-    layers.Bidirectional = keras.layers.Bidirectional  # for those that import it when they build
+    for name in ("Bidirectional", "Conv1D"):  # for those that import them when they build
+        setattr(layers, name, getattr(keras.layers, name))
     for module in modules:
         if hasattr(module, "seeded_lstm"):
             ours = module.seeded_lstm

@@ -4,6 +4,7 @@
 #include "isa.h"
 
 #include "backward.h"
+#include "convolution.h"
 #include "forward.h"
 #include "input_gradient.h"
 #include "single_step.h"
@@ -41,6 +42,8 @@ extern const Kernels LONGSHORT_TABLE = {
     ::weight_gradient_scratch,     ::weight_gradient,
     ::input_gradient_scratch,      ::input_gradient,
     ::token_loss_scratch,          ::token_loss,
+    ::convolution_scratch,         ::convolution,
+    ::convolution_weights,         ::convolution_input,
     ::step_size,                   ::pack_step,
     ::run_step,
 };

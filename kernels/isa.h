@@ -14,6 +14,23 @@ struct LossRows {
   float bias_sum;       // of all tokens
 };
 
+// A convolution over time: window t of x begins at frame t * stride - left, and what lies outside of x is
+// zero. y_t = bias + sum over j and d of x_{t stride - left + j, d} kernel_{j, d}.
+struct Convolution {
+  int64_t batch, time, features;  // B, T, D
+  int64_t width, stride, left;
+  int64_t steps, channels;  // T', C
+  const float* x;           // (B, T, D)
+  const float* kernel;      // (width, D, C)
+  const float* bias;        // (C)
+  const float* dy;          // (B, T', C)
+  float* y;                 // (B, T', C)
+  float* dx;                // as x; of the three calls each writes its own
+  float* dkernel;           // as kernel
+  float* dbias;             // (C)
+  int64_t depth() const { return width * features; }
+};
+
 struct Kernels {
   const char* name;
   bool (*supported)();
@@ -28,6 +45,11 @@ struct Kernels {
   void (*input_gradient)(const longshort_lstm&, const Steps&, float* scratch, const Team&);
   int64_t (*token_loss_scratch)(const longshort_token_loss&, const LossRows&, int threads);
   void (*token_loss)(const longshort_token_loss&, const LossRows&, float* scratch, const Team&);
+  // Of any of the three calls.
+  int64_t (*convolution_scratch)(const Convolution&, int threads);
+  void (*convolution)(const Convolution&, float* scratch, const Team&);
+  void (*convolution_weights)(const Convolution&, float* scratch, const Team&);
+  void (*convolution_input)(const Convolution&, float* scratch, const Team&);
   // One step of a stream: floats of `packed`, filling it, the step.
   int64_t (*step_size)(const longshort_step&);
   void (*pack_step)(const longshort_step&);

@@ -6,115 +6,18 @@
 // Rows are taken some hundred at a time, so that their logits stay near. A portion has four parts, and
 // the team waits after each: its rows are copied, z by columns, g by rows, and dy by rows with dW by columns.
 #pragma once
-#include "bfloat16.h"
 #include "cell_forward.h"
 #include "exponentials.h"
 #include "isa.h"
+#include "products.h"
 
 namespace {
 
 using longshort::LossRows;
-using longshort::Team;
 using Loss = longshort_token_loss;
 
 // Depth that the gradient of y sums at a time: that much of the weights stays in a core's own cache.
 constexpr int64_t kSlice = 512;
-
-// Floats, or bfloat16 where products round: depths, and room in floats.
-inline int64_t padded(int64_t depth, const float*) { return depth; }
-inline int64_t padded(int64_t depth, const Bfloat16*) { return pad_depth(depth); }
-inline int64_t room(int64_t n, const float*) { return n; }
-inline int64_t room(int64_t n, const Bfloat16*) { return halved(n); }
-
-inline void write_row(const float* in, int64_t n, int64_t, float* out) {
-  memcpy(out, in, n * sizeof(float));
-}
-inline void write_row(const float* in, int64_t n, int64_t depth, Bfloat16* out) {
-  round_row(in, n, depth, out);
-}
-LONGSHORT_INLINE void write(float* out, Vector x) { store(out, x); }
-LONGSHORT_INLINE void write(Bfloat16* out, Vector x) { store_bfloat16(out, x); }
-
-// out (rows, N kLanes) (+)= left (rows, depth) right, the right factor packed.
-template <int N>
-inline void product(const float* left, int64_t stride, const float* right, int64_t depth, float* out,
-                    int64_t out_stride, bool add, int64_t rows) {
-  for_rows(Range{0, rows}, [&](int64_t row, auto height) {
-    constexpr int R = decltype(height)::count;
-    float* to = out + row * out_stride;
-    Tile<R, N> tile;
-    clear(tile);
-    for (int r = 0; add && r < R; ++r)
-      for (int n = 0; n < N; ++n) tile.sum[r][n] = load(to + r * out_stride + n * kBlock);
-    multiply(tile, left_at<R>(left + row * stride, stride, 1), right, depth);
-    for (int r = 0; r < R; ++r)
-      for (int n = 0; n < N; ++n) store(to + r * out_stride + n * kBlock, tile.sum[r][n]);
-  });
-}
-template <int N>
-inline void product(const Bfloat16* left, int64_t stride, const Bfloat16* right, int64_t depth,
-                    float* out, int64_t out_stride, bool add, int64_t rows) {
-  for (int64_t row = 0; row < rows; row += kGroup) {
-    const Product p{left + row * stride,      stride, right, N * kLanes * 2, depth,
-                    out + row * out_stride, out_stride, add};
-    multiply<N>(p, smaller(kGroup, rows - row));
-  }
-}
-
-// Element (k, column) is at data[k * by_k + column * by_column]; one of the distances is 1.
-struct Matrix {
-  const float* data;
-  int64_t depth, columns, by_k, by_column;
-};
-
-// `count` blocks of columns from `first` on as a right factor: (depth, count, kLanes), or in pairs.
-inline void write_right(const float* even, const float* odd, int64_t count, float*& out) {
-  const int64_t width = count * kBlock;
-  memcpy(out, even, width * sizeof(float));
-  if (odd) memcpy(out + width, odd, width * sizeof(float));
-  out += odd ? 2 * width : width;
-}
-inline void write_right(const float* even, const float* odd, int64_t count, Bfloat16*& out) {
-  for (int64_t n = 0; n < count; ++n, out += 2 * kLanes)
-    store_pairs(out, load(even + n * kBlock), load(odd + n * kBlock));
-}
-template <class Number>
-void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out) {
-  constexpr int64_t kSide = 16;  // by squares: each cache line of the weights is read once
-  const int64_t depth = padded(m.depth, out), columns = smaller(count * kBlock, m.columns - first);
-  for (int64_t k = 0; k < depth; k += kSide) {
-    float square[kSide][4 * kBlock] = {};
-    const int64_t real = smaller(kSide, m.depth - k), all = smaller(kSide, depth - k);
-    const float* from = m.data + k * m.by_k + first * m.by_column;
-    if (m.by_column == 1) {
-      for (int64_t i = 0; i < real; ++i) memcpy(square[i], from + i * m.by_k, columns * sizeof(float));
-    } else {
-      for (int64_t c = 0; c < columns; ++c)
-        for (int64_t i = 0; i < real; ++i) square[i][c] = from[c * m.by_column + i];
-    }
-    for (int64_t i = 0; i < all; i += 2)
-      write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, out);
-  }
-}
-
-// The same of a gradient (rows, stride) that is rounded, or not, already.
-inline void pack_gradient(const float* in, int64_t rows, int64_t stride, int64_t first, int64_t count,
-                          float* out) {
-  for (int64_t r = 0; r < rows; ++r, out += count * kBlock)
-    memcpy(out, in + r * stride + first, count * kBlock * sizeof(float));
-}
-inline void pack_gradient(const Bfloat16* in, int64_t rows, int64_t stride, int64_t first,
-                          int64_t count, Bfloat16* out) {
-  const Bfloat16 none[4 * kBlock] = {};
-  for (int64_t r = 0; r < pad_depth(rows); r += 2) {
-    const Bfloat16* even = r < rows ? in + r * stride + first : none;
-    const Bfloat16* odd = r + 1 < rows ? in + (r + 1) * stride + first : none;
-    for (int64_t c = 0; c < count * kBlock; ++c, out += 2) {
-      out[0] = even[c];
-      out[1] = odd[c];
-    }
-  }
-}
 
 // Scratch of a call; of it all threads write and read everything but `panel`.
 template <class Number>
@@ -237,19 +140,14 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
   const int64_t E = a.size, V = a.tokens;
   const int64_t by_token = padded(E, s.rows), by_value = padded(V, s.rows);
   const auto own = [&](int64_t count) { return longshort::part(count, team.index, team.size); };
-  // Whole tiles of tokens, in blocks.
-  const auto own_tokens = [&] {
-    const Range tiles = own(longshort::ceil_div(V, 4 * kBlock));
-    return Range{4 * tiles.begin, smaller(4 * tiles.end, blocks_of(V))};
-  };
+  const Range own_tokens = own_tiles(V, team);
   // W is (V, E), or by values (E, V).
   const int64_t of_token = a.by_values ? 1 : E, of_value = a.by_values ? V : 1;
-  for_blocks(own_tokens(), [&](int64_t block, auto width) {
+  for_blocks(own_tokens, [&](int64_t block, auto width) {
     pack_right(Matrix{a.weights, E, V, of_value, of_token}, block * kBlock, decltype(width)::count,
                s.by_tokens + block * kBlock * by_token);
   });
-  const Range tiles = own(longshort::ceil_div(E, 4 * kBlock));
-  for_blocks(Range{4 * tiles.begin, smaller(4 * tiles.end, blocks_of(E))}, [&](int64_t block, auto width) {
+  for_blocks(own_tiles(E, team), [&](int64_t block, auto width) {
     pack_right(Matrix{a.weights, V, E, of_token, of_value}, block * kBlock, decltype(width)::count,
                s.by_values + block * kBlock * by_value);
   });
@@ -262,7 +160,7 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
     const int64_t count = portion.size(), wide = padded(count, s.rows);
     copy_rows(a, of, portion, s, team);
     team.wait();
-    for_blocks(own_tokens(), [&](int64_t block, auto width) {
+    for_blocks(own_tokens, [&](int64_t block, auto width) {
       product<decltype(width)::count>(s.rows, by_token, s.by_tokens + block * kBlock * by_token, by_token,
                                       s.logits + block * kBlock, s.columns, false, count);
     });
@@ -285,7 +183,7 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
     });
     for (int64_t r = rows.begin; r < rows.end; ++r)
       memcpy(a.dy + of.real[portion.begin + r] * E, s.dy + r * E_padded, E * sizeof(float));
-    for_blocks(own_tokens(), [&](int64_t block, auto width) {
+    for_blocks(own_tokens, [&](int64_t block, auto width) {
       constexpr int N = decltype(width)::count;
       float* sums = s.sums + block * kBlock * (E + 1);
       pack_gradient(s.gradient(), count, s.stride(), block * kBlock, N, s.panel);

@@ -240,6 +240,22 @@ MUTATIONS += [
 ]
 
 
+MUTATIONS += [
+    ("convolution.h", old, new, "conv")
+    for old, new in [
+        ("first < 0 ? smaller(-first, a.width) : 0", "0"),
+        ("smaller(a.width, a.time - first)", "a.width"),
+        ("longshort::ceil_div(a.left - j, a.stride) : 0", "(a.left - j) / a.stride : 0"),
+        ("Range{first, smaller(end, steps)}", "Range{first, steps}"),
+        ("while (n > 0 && dy[n - 1] == 0) --n;", ""),
+        ("(a.width - frames.end) * D * sizeof(float)", "0"),
+        ("tile.sum[r][n] = load(s.bias + column", "tile.sum[r][n] = load(s.bias"),
+        ("memset(a.dx + b * a.time * D, 0, a.time * D * sizeof(float));", ""),
+        ("if (C != N * kBlock) {", "if (false) {"),
+    ]
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake and a compiler")
 @pytest.mark.parametrize("mutation", [None, *MUTATIONS], ids=lambda m: m and f"{m[0]}-{m[1][:20]}")

@@ -6,6 +6,7 @@ from keras.layers import Dense
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
+from longshort.layers._conv import Conv1D
 from longshort.layers._crf import CRF
 from longshort.layers._ctc import CTCLoss
 from longshort.layers._dropout import EmbeddingDropout
@@ -21,6 +22,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "Bidirectional",
+    "Conv1D",
     "Dense",
     "EmbeddingDropout",
     "LSTMCell",

@@ -1,4 +1,4 @@
-"""Move the LSTMs and GRUs of an existing Keras model onto the fused layers, and back."""
+"""Move the layers of an existing Keras model onto the fused ones, and back."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import keras
 from longshort._errors import DataError
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
+from longshort.layers._conv import Conv1D
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
 
 
 def accelerate(model: keras.Model) -> keras.Model:
-    """Put each `keras.layers.LSTM` and `keras.layers.GRU` of a model on the fused layer, in place.
+    """Put each LSTM, GRU and Conv1D of Keras in a model on the fused layer, in place.
 
     Weights, optimizer and compilation stay as they are; wrappers such as `Bidirectional` and
     nested models are gone through.
@@ -33,13 +34,14 @@ def accelerate(model: keras.Model) -> keras.Model:
     classes: dict[type, type] = {
         keras.layers.LSTM: LSTM,
         keras.layers.GRU: GRU,
+        keras.layers.Conv1D: Conv1D,
         keras.layers.Bidirectional: Bidirectional,
     }
     return _exchange(model, classes)
 
 
 def to_keras(model: keras.Model) -> keras.Model:
-    """The way back: put each fused LSTM and GRU of a model on Keras' own class, in place.
+    """The way back: put each fused layer of a model on Keras' own class, in place.
 
     What is then saved loads in plain Keras, where longshort is not installed.
 
@@ -60,6 +62,7 @@ def to_keras(model: keras.Model) -> keras.Model:
     classes: dict[type, type] = {
         LSTM: keras.layers.LSTM,
         GRU: keras.layers.GRU,
+        Conv1D: keras.layers.Conv1D,
         LSTMCell: keras.layers.LSTMCell,
         Bidirectional: keras.layers.Bidirectional,
     }

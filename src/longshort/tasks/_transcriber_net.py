@@ -63,13 +63,15 @@ def build_transcriber(shape: TranscriberShape, seed: int, name: str | None = Non
     """
     import keras
 
+    from longshort.layers import Conv1D
+
     seeds = seeds_of(seed)
 
     features = keras.Input((None, shape.features), name="features")
     mask = keras.Input((None,), dtype="bool", name="mask")
     x: Any = features
     for number, stride in enumerate(shape.strides, 1):
-        x = keras.layers.Conv1D(
+        x = Conv1D(
             shape.channels,
             WIDTH,
             strides=stride,

@@ -1,0 +1,82 @@
+"""A convolution over time: the kernel."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from longshort.ops import _library
+
+Tensor = Any
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor, stride: int, padding: str) -> Tensor:
+    """Return y_t = bias + sum over j of x_{t stride - left + j} kernel_j, (B, T', C).
+
+    Zero lies around x, and `padding` says how much of it counts, as in `keras.layers.Conv1D`. The
+    kernels must be there.
+
+    Args:
+        x: (B, T, D) float32.
+        kernel: (width, D, C).
+        bias: (C,).
+        stride: Frames from one window to the next.
+        padding: `valid`, `same` or `causal`.
+    """
+    left, steps = _windows(x.shape[1], kernel.shape[0], stride, padding)
+    return _by_kernel(stride, left, steps)(x, kernel, bias)
+
+
+def _windows(T: int, width: int, stride: int, padding: str) -> tuple[int, int]:
+    """Return how many frames the first window begins before the first one, and the windows.
+
+    >>> _windows(10, 5, 2, "causal"), _windows(10, 5, 2, "same"), _windows(10, 5, 2, "valid")
+    ((4, 5), (1, 5), (0, 3))
+    """
+    if padding == "valid":
+        return 0, max(0, (T - width) // stride + 1)
+    steps = -(-T // stride)
+    both = max(0, (steps - 1) * stride + width - T)
+    return width - 1 if padding == "causal" else both // 2, steps
+
+
+@functools.cache
+def _by_kernel(stride: int, left: int, steps: int) -> Any:
+    import jax
+    import numpy as np
+
+    _register()
+
+    def call(name: str, shapes: Any, *args: Tensor) -> Any:
+        results = [jax.ShapeDtypeStruct(shape, args[0].dtype) for shape in shapes]
+        run = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
+        return run(*args, stride=np.int64(stride), left=np.int64(left))
+
+    @jax.custom_vjp
+    def convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        shape = (x.shape[0], steps, kernel.shape[2])
+        return call("convolution", [shape], x, kernel, bias)[0]
+
+    def forward(x: Tensor, kernel: Tensor, bias: Tensor) -> Any:
+        return convolution(x, kernel, bias), (x, kernel)
+
+    def backward(saved: Any, arriving: Tensor) -> Any:
+        x, kernel = saved
+        shapes = (kernel.shape, kernel.shape[2:])
+        of_weights = call("convolution_weights", shapes, x, arriving)
+        # A call of its own: XLA drops it where nobody asks, as below a first layer.
+        (of_x,) = call("convolution_input", [x.shape], kernel, arriving)
+        return of_x, *of_weights
+
+    convolution.defvjp(forward, backward)
+    return convolution
+
+
+@functools.cache
+def _register() -> None:
+    """Make the handlers known to XLA, once a process."""
+    import jax
+
+    for name in ("convolution", "convolution_weights", "convolution_input"):
+        handler = jax.ffi.pycapsule(getattr(_library.required(), f"longshort_xla_{name}"))
+        jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")
