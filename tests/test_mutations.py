@@ -243,7 +243,6 @@ MUTATIONS += [
 MUTATIONS += [
     ("convolution.h", old, new, "conv")
     for old, new in [
-        ("first < 0 ? smaller(-first, a.width) : 0", "0"),
         ("smaller(a.width, a.time - first)", "a.width"),
         ("longshort::ceil_div(a.left - j, a.stride) : 0", "(a.left - j) / a.stride : 0"),
         ("Range{first, smaller(end, steps)}", "Range{first, steps}"),
