@@ -219,9 +219,10 @@ def test_stateful():
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param({"return_sequences": True}, marks=pytest.mark.slow),
+        {"return_sequences": True},
         {"return_sequences": True, "merge_mode": "sum", "dropout": 0.4, "recurrent_dropout": 0.3},
         {"return_state": True, "merge_mode": None, "dropout": 0.3, "implementation": 1},
+        {"return_sequences": True, "return_state": True, "merge_mode": None},
         pytest.param(
             {"stateful": True, "use_bias": False, "merge_mode": "ave"}, marks=pytest.mark.slow
         ),

@@ -63,10 +63,10 @@ class FusedRNN:
         """What `keras.layers.RNN.call` delegates to: the last output, all outputs, the states."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
-        if self._results is not None:  # Bidirectional has run both directions
+        if self._results is not None:  # Bidirectional has run both directions, and sees to the mask
             hs, *states = self._results
-        else:
-            hs, *states = self.run(**self.op_arguments(sequences, initial_state, mask, training))
+            return states[0], (states[0] if hs is None else hs), states
+        hs, *states = self.run(**self.op_arguments(sequences, initial_state, mask, training))
         last = states[0]
         if mask is not None and self.zero_output_for_mask:
             mask = ops.cast(mask, last.dtype)

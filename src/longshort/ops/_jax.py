@@ -343,11 +343,30 @@ def run(
     """
     args, options = _prepare(directions, sequences, cell)
     hs, h, c = _in_chunks(args, options) if recompute else lstm(args, options)
-    results = []
-    for n, inputs in enumerate(directions):
-        own = hs[:, :, n] if sequences else hs
-        results.append((jnp.flip(own, 1) if inputs.reverse and sequences else own, h[n], c[n]))
-    return results
+    parts = _parts(hs) if sequences else [hs] * len(directions)
+    return [
+        (jnp.flip(part, 1) if inputs.reverse else part, h[n], c[n])
+        for n, (inputs, part) in enumerate(zip(directions, parts, strict=True))
+    ]
+
+
+@jax.custom_vjp
+def _parts(hs: Array) -> list[Array]:
+    """Split (B, T, N, P) into N times (B, T, P).
+
+    Who puts them side by side again then has the array as it was, without a copy, since XLA joins
+    neighbouring parts of one axis; likewise the gradient, which is no sum of padded parts here.
+    """
+    B, T, N, P = hs.shape
+    flat = hs.reshape(B, T, N * P)
+    return [flat[:, :, n * P : (n + 1) * P] for n in range(N)]
+
+
+def _join(shape: Array, parts: list[Array]) -> tuple[Array]:
+    return (jnp.concatenate(parts, -1).reshape(shape.shape),)
+
+
+_parts.defvjp(lambda hs: (_parts(hs), hs), _join)
 
 
 def trace(inputs: LSTMInputs) -> dict[str, Array]:
