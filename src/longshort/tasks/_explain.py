@@ -117,18 +117,16 @@ def _explain(
     def medians(contexts: Context) -> Array:
         return model.forecast_model_.forecast(contexts)[:, chosen, middle].mean(axis=1)
 
-    count, masks = len(series), _Masks.of(hidden)
-    pairs = np.indices((count, len(hidden))).reshape(2, -1).T
-    real, effects = np.empty(count), np.empty(len(pairs))
-    for start in range(0, count, ROWS):
-        rows = np.arange(start, min(start + ROWS, count))
-        real[rows] = medians(_rows(context, rows))
+    # Last comes a row with nothing hidden, in the same batches: other batches round otherwise.
+    count, masks = len(series), _Masks.of([*hidden, _nothing(context)])
+    pairs = np.indices((count, len(hidden) + 1)).reshape(2, -1).T
+    forecasts = np.empty(len(pairs))
     for start in range(0, len(pairs), ROWS):
         i, j = pairs[start : start + ROWS].T
         without, is_known = _hide(_rows(context, i), masks, j, neutral, model.features_.missing)
-        effect = real[i] - medians(without)
-        effects[start : start + ROWS] = np.where(is_known, effect, np.nan)
-    return _table(series.ids, hidden, effects.reshape(count, -1))
+        forecasts[start : start + ROWS] = np.where(is_known, medians(without), np.nan)
+    table = forecasts.reshape(count, -1)
+    return _table(series.ids, hidden, table[:, -1:] - table[:, :-1])
 
 
 # -- what is hidden ---------------------------------------------------------------------------
@@ -203,26 +201,29 @@ def _columns(model: Forecaster, series: SeriesSet) -> list[_Columns]:
     return found
 
 
+def _nothing(
+    context: Context, feature: str = "", lag: float = np.nan, lag_to: float = np.nan
+) -> _Hidden:
+    parts = (context.x, context.past, context.ahead, context.static)
+    return _Hidden(feature, lag, lag_to, *(np.zeros(v.shape[1:], bool) for v in parts))
+
+
 def _all_of(
     model: Forecaster, series: SeriesSet, context: Context, sizes: list[int]
 ) -> list[_Hidden]:
     """Return everything that is hidden, one after the other; `sizes` of groups, oldest first."""
     length, h = context.x.shape[1], context.ahead.shape[1]
 
-    def nothing(feature: str, lag: float = np.nan, lag_to: float = np.nan) -> _Hidden:
-        parts = (context.x, context.past, context.ahead, context.static)
-        return _Hidden(feature, lag, lag_to, *(np.zeros(v.shape[1:], bool) for v in parts))
-
     ends = np.cumsum(sizes)
     stretches = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
     result = []
     if length > 1:  # of a window of one step nothing would be left
         for part in stretches:
-            one = nothing("y", length - part.stop + 1, length - part.start)
+            one = _nothing(context, "y", length - part.stop + 1, length - part.start)
             one.y[part] = True
             result.append(one)
     for columns in _columns(model, series):
-        whole = nothing(columns.feature)
+        whole = _nothing(context, columns.feature)
         whole.past[:, columns.past] = True
         whole.ahead[:, columns.ahead] = True
         whole.static[columns.static] = True
@@ -230,11 +231,11 @@ def _all_of(
         if not columns.by_lag:
             continue
         for part in stretches:
-            one = nothing(columns.feature, length - part.stop + 1, length - part.start)
+            one = _nothing(context, columns.feature, length - part.stop + 1, length - part.start)
             one.past[part, columns.past] = True
             result.append(one)
         if columns.ahead:
-            one = nothing(columns.feature, 1 - h, 0)
+            one = _nothing(context, columns.feature, 1 - h, 0)
             one.ahead[:, columns.ahead] = True
             result.append(one)
     return result
