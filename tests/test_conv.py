@@ -63,12 +63,17 @@ def assert_near(found: list[Any], expected: list[Any]) -> None:
 
 @needs_kernels
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("padding", ["valid", "same", "causal"])
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "padding"),
+    [
+        *((sizes, "causal") for sizes in SIZES),
+        *((sizes, "same") for sizes in SIZES[1::2]),
+        *((sizes, "valid") for sizes in SIZES[2:5]),
+    ],
+    ids=str,
+)
 def test_as_in_keras(sizes: tuple[int, ...], padding: str) -> None:
     B, T, D, C, width, stride = sizes
-    if padding == "valid" and T < width:
-        pytest.skip("no window fits")
     rng = np.random.default_rng(T)
     x = rng.normal(size=(B, T, D)).astype("f4")
     ours, theirs, weights = pair(C, width, x, strides=stride, padding=padding)

@@ -94,7 +94,10 @@ def test_the_kernel_path_is_the_reference(names, reverse):
 
 @needs_kernels
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(("T", "names"), [(50, SEVERAL[0]), (48, SEVERAL[-1])])
+@pytest.mark.parametrize(
+    ("T", "names"),
+    [(50, SEVERAL[0]), pytest.param(48, SEVERAL[-1], marks=pytest.mark.slow)],
+)
 def test_recompute_makes_the_same_noise(reverse, T, names):
     arguments = problem(names, T=T, reverse=reverse)
     plain = called(arguments)
