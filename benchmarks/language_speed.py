@@ -87,7 +87,7 @@ class KerasContender(KerasTrained):
     def compile(self, loss: Any) -> None:
         self.model.compile(
             loss=loss,
-            optimizer=self.keras.optimizers.Adam(RATE, epsilon=1e-8, global_clipnorm=CLIP),
+            optimizer=self.adam(RATE, epsilon=1e-8, global_clipnorm=CLIP),
         )
 
     def load(self, problem: dict[str, Any]) -> None:

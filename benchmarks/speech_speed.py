@@ -82,7 +82,6 @@ class KerasContender(KerasTrained):
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras
-        import keras
 
         from longshort.layers import CTCLoss
         from longshort.tasks import _seeded
@@ -94,9 +93,7 @@ class KerasContender(KerasTrained):
         loss = CTCLoss()
         if not self.by_task:
             loss.call = keras_ctc_losses
-        self.model.compile(
-            keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss
-        )
+        self.model.compile(self.adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss)
         self.batches = [
             ((features, mask), CTCLoss.pack(labels, steps_of(mask, shape).tolist(), shape.L))
             for features, mask, labels in make_batches(shape)

@@ -110,9 +110,7 @@ class KerasContender(KerasTrained):
             self.model = build_classifier(shape)
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             self.batches = [((b.words, b.mask), b.targets) for b in batches]
-        self.model.compile(
-            keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss
-        )
+        self.model.compile(self.adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP), loss=loss)
 
     def batch(self, number: int) -> tuple[Any, Any]:
         return self.batches[number % STEPS]

@@ -44,6 +44,14 @@ class KerasTrained(Trained):
     model: Any
     by_task: bool
 
+    def adam(self, rate: float, **options: Any) -> Any:
+        """Return the optimizer of ours, or of Keras where the contender is Keras'."""
+        import keras
+
+        from longshort.optimizers import Adam
+
+        return (Adam if self.by_task else keras.optimizers.Adam)(rate, **options)
+
     def training_steps(self) -> Any:
         from longshort.ops._rounding import usable_precision
         from longshort.tasks._training_steps import training_steps

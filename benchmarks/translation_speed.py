@@ -73,7 +73,6 @@ class KerasContender(KerasTrained):
 
     def __init__(self, name: str, shape: Shape) -> None:
         import longshort  # noqa: F401, I001  before Keras
-        import keras
 
         from longshort.tasks import _seq2seq_net
         from longshort.tasks._token_loss import as_it_is
@@ -85,7 +84,7 @@ class KerasContender(KerasTrained):
         self.model = net.trainer if self.by_task else net.model
         self.model.compile(
             loss=as_it_is if self.by_task else smoothed_loss,
-            optimizer=keras.optimizers.Adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP),
+            optimizer=self.adam(RATE, epsilon=EPSILON, global_clipnorm=CLIP),
         )
         self.batches = make_pairs(shape)
 

@@ -3,10 +3,12 @@
 // could be the copy that the linker keeps for everybody.
 #include "isa.h"
 
+#include "adam.h"
 #include "backward.h"
 #include "convolution.h"
 #include "forward.h"
 #include "input_gradient.h"
+#include "pooling.h"
 #include "single_step.h"
 #include "token_loss.h"
 #include "weight_gradient.h"
@@ -44,6 +46,8 @@ extern const Kernels LONGSHORT_TABLE = {
     ::token_loss_scratch,          ::token_loss,
     ::convolution_scratch,         ::convolution,
     ::convolution_weights,         ::convolution_input,
+    ::pool_row,                    ::pool_row_gradient,
+    ::sum_of_squares,              ::adam,
     ::step_size,                   ::pack_step,
     ::run_step,
 };

@@ -31,6 +31,21 @@ struct Convolution {
   int64_t depth() const { return width * features; }
 };
 
+// The largest value and the mean of each channel over the real steps of a row (kernels/pooling.h).
+struct Pooling {
+  int64_t steps, size;           // T, D
+  const float* x;                // (B, T, D)
+  const bool* mask;              // (B, T)
+  float *largest, *mean, *ties;  // (B, D)
+  const float *dlargest, *dmean;
+  float* dx;
+};
+
+// The numbers of a step of Adam; `clip`: the largest norm of all gradients, 0: any.
+struct AdamStep {
+  float rate, to_mean, to_square, epsilon, clip;
+};
+
 struct Kernels {
   const char* name;
   bool (*supported)();
@@ -50,6 +65,13 @@ struct Kernels {
   void (*convolution)(const Convolution&, float* scratch, const Team&);
   void (*convolution_weights)(const Convolution&, float* scratch, const Team&);
   void (*convolution_input)(const Convolution&, float* scratch, const Team&);
+  // Of a row.
+  void (*pool_row)(const Pooling&, int64_t row);
+  void (*pool_row_gradient)(const Pooling&, int64_t row);
+  // Of stretches of an array: `scale` is on the gradient.
+  double (*sum_of_squares)(const float*, int64_t n);
+  void (*adam)(const AdamStep&, float scale, int64_t n, const float* gradient, float* weights, float* mean,
+               float* square);
   // One step of a stream: floats of `packed`, filling it, the step.
   int64_t (*step_size)(const longshort_step&);
   void (*pack_step)(const longshort_step&);

@@ -70,7 +70,8 @@ def test_readme_examples(tmp_path, monkeypatch):
         exec(block, {})
     layer = longshort.layers.LSTM(4)
     layer.build((None, 5, 3))
-    names = {"layer": layer, "x": np.zeros(3)}
+    model = longshort.layers.Sequential([layer])
+    names = {"layer": layer, "x": np.zeros(3), "model": model, "longshort": longshort}
     if longshort.ops.choose_path().name == "kernel":
         exec(next(b for b in blocks if "layer.stream" in b), names)
         assert names["h"].shape == (1, 4)

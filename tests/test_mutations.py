@@ -255,6 +255,21 @@ MUTATIONS += [
 ]
 
 
+MUTATIONS += [
+    ("adam.h", "mul_add(g - m, to_mean, m)", "mul_add(g, to_mean, m)", "optimizers"),
+    ("adam.h", "mul_add(g * g - v, to_square, v)", "mul_add(g - v, to_square, v)", "optimizers"),
+    ("adam.h", "(square_root(v) + epsilon)", "square_root(v)", "optimizers"),
+    ("adam.h", "load_n(gradient + i, width) * factor", "load_n(gradient + i, width)", "optimizers"),
+    ("adam.cpp", "norm <= a.clip ? 1 : a.clip", "a.clip", "optimizers"),
+    ("adam.cpp", " + (norm - norm)", "", "optimizers"),
+    ("pooling.h", "here == largest[n] ? ties[n] + one : ties[n]", "ties[n]", "pooling"),
+    ("pooling.h", "sum[n] == sum[n] ? largest[n] : sum[n]", "largest[n]", "pooling"),
+    ("pooling.h", "splat(real ? -__builtin_inff() : 0.0f)", "Vector{}", "pooling"),
+    ("pooling.h", "if (!a.mask[b * a.steps + t]) continue;", "", "pooling"),
+    ("pooling.h", "if (a.mask[b * a.steps + t])\n", "", "pooling"),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake and a compiler")
 @pytest.mark.parametrize("mutation", [None, *MUTATIONS], ids=lambda m: m and f"{m[0]}-{m[1][:20]}")

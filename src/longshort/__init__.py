@@ -21,7 +21,7 @@ choose_backend()  # before anything imports Keras
 keep_pages()  # before JAX starts its threads
 
 if TYPE_CHECKING:
-    from longshort import data, layers, ops, tasks
+    from longshort import data, layers, ops, optimizers, tasks
     from longshort.layers import accelerate, to_keras
     from longshort.ops import num_threads, set_num_threads
     from longshort.tasks import load
@@ -42,6 +42,7 @@ __all__ = [
     "load",
     "num_threads",
     "ops",
+    "optimizers",
     "set_num_threads",
     "tasks",
     "to_keras",
@@ -55,7 +56,7 @@ _HOMES = {
     "set_num_threads": "ops",
     "to_keras": "layers",
 }
-_PACKAGES = ("data", "layers", "ops", "tasks")
+_PACKAGES = ("data", "layers", "ops", "optimizers", "tasks")
 
 
 def __getattr__(name: str) -> Any:

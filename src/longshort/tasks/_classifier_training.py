@@ -115,6 +115,8 @@ def train(
     """
     import keras
 
+    from longshort.optimizers import Adam
+
     lengths = [len(x) for x in sequences]
     batch_size = min(batch_size, len(sequences))
     steps = -(-len(sequences) // batch_size)
@@ -122,7 +124,7 @@ def train(
         begin_anew(model)
     else:
         model.compile(
-            optimizer=keras.optimizers.Adam(
+            optimizer=Adam(
                 keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps),
                 global_clipnorm=1.0,
             ),

@@ -32,7 +32,7 @@ def adapted_loss(net: LanguageNet, sequences: Iterable[np.ndarray], learning_rat
     Source: Krause et al. (2018), "Dynamic evaluation of neural sequence models"; their steps are
     scaled by the gradients of the training text, these by those of the text so far.
     """
-    import keras
+    from longshort.optimizers import Adam
 
     without_noise = replace(
         net.plan, dropout=0.0, input_dropout=0.0, embedding_dropout=0.0, weight_drop=0.0
@@ -40,7 +40,7 @@ def adapted_loss(net: LanguageNet, sequences: Iterable[np.ndarray], learning_rat
     own = LanguageNet(without_noise)
     own.model.set_weights(copy_weights(net.model))
     model = own.trainer(1, LENGTH)
-    optimizer = keras.optimizers.Adam(learning_rate, beta_2=0.99, global_clipnorm=1.0)
+    optimizer = Adam(learning_rate, beta_2=0.99, global_clipnorm=1.0)
     model.compile(optimizer=optimizer, loss=as_it_is)
     total = 0.0
     with interruptible() as interrupt:

@@ -105,13 +105,11 @@ def train(
     Raises:
         DataError: If the loss was never finite.
     """
-    import keras
+    from longshort.optimizers import Adam
 
     model = net.trainer(plan.batch_size, plan.length, plan.num_sampled)
     course = Course(plan.learning_rate, plan.total, RISE, plan.max_minutes)
-    optimizer = keras.optimizers.Adam(
-        course.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8
-    )
+    optimizer = Adam(course.rate(0.0), beta_2=0.99, global_clipnorm=plan.clip_norm, epsilon=1e-8)
     model.compile(optimizer=optimizer, loss=as_it_is)
     rng, scorer = np.random.default_rng([plan.seed, 1]), Scorer(net)
     per_step = plan.batch_size * plan.length

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from longshort.optimizers import Adam
 from longshort.tasks._training import Progress, copy_weights, interruptible
 from longshort.tasks._training_steps import training_steps
 
@@ -112,7 +113,7 @@ def train(
         The validation losses, before training and then after each epoch (the untrained network is
         a candidate: it is the linear forecast alone), and what went with the best one.
     """
-    optimizer = keras.optimizers.Adam(plan.course(), global_clipnorm=1.0)
+    optimizer = Adam(plan.course(), global_clipnorm=1.0)
     model.compile(optimizer=optimizer, loss=loss)
     rng = np.random.default_rng(plan.seed)
     first, note = validate()

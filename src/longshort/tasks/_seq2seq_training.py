@@ -65,16 +65,14 @@ def train(
     Raises:
         DataError: If the loss was never finite.
     """
-    import keras
+    from longshort.optimizers import Adam
 
     rng, scorer, model = np.random.default_rng([plan.seed, 1]), Scorer(net), net.trainer
     lengths = pairs.lengths
     steps = len(pair_batches(lengths, plan.batch_size, np.random.default_rng(0)))
     epochs = plan.epochs or min(max(1, round(USUAL_STEPS / steps)), MOST_EPOCHS)
     course = Course(plan.learning_rate, steps * epochs, RISE, plan.max_minutes)
-    optimizer = keras.optimizers.Adam(
-        course.rate(0.0), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm
-    )
+    optimizer = Adam(course.rate(0.0), beta_2=0.98, epsilon=1e-8, global_clipnorm=plan.clip_norm)
     model.compile(optimizer=optimizer, loss=as_it_is)
 
     def train_steps() -> Generator[float, None, None]:

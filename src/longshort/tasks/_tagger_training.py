@@ -67,11 +67,13 @@ def train_taggers(
     """
     import keras
 
+    from longshort.optimizers import Adam
+
     size = min(plan.batch_size, len(encoded.words))
     total = plan.epochs * -(-len(encoded.words) // size)
     net = nets[0]
     net.model.compile(
-        optimizer=keras.optimizers.Adam(
+        optimizer=Adam(
             keras.optimizers.schedules.CosineDecay(plan.learning_rate, total), global_clipnorm=1.0
         ),
         loss=net.crf.loss,

@@ -88,8 +88,7 @@ def build_text_net(
         # A token's own vector beside what is read around it (Lai et al. 2015): words that decide
         # alone need not come through the LSTM.
         vectors = keras.layers.SpatialDropout1D(shape.dropout, seed=next(seeds))(vectors)
-        both = keras.layers.Concatenate()([x, vectors])
-        x = Pooling(shape.pooling, seed=next(seeds))(both, real)
+        x = Pooling(shape.pooling, seed=next(seeds))([x, vectors], real)
     x = keras.layers.Dropout(shape.dropout, seed=next(seeds))(x)
     glorot = keras.initializers.GlorotUniform(next(seeds))
     outputs = keras.layers.Dense(shape.num_outputs, kernel_initializer=glorot, name="logits")(x)

@@ -87,6 +87,8 @@ def train_transcriber(
     """
     import keras
 
+    from longshort.optimizers import Adam
+
     last = model.get_layer("logits")
     last.bias.assign(prior_logits(training, reduction, last.units - 1))
     batches = -(-len(training) // batch_size)
@@ -94,7 +96,7 @@ def train_transcriber(
         begin_anew(model)
     else:
         schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches)
-        optimizer = keras.optimizers.Adam(schedule, global_clipnorm=5.0)
+        optimizer = Adam(schedule, global_clipnorm=5.0)
         model.compile(optimizer, loss=CTCLoss())
     width = max(map(len, training.labels))
 
