@@ -85,7 +85,10 @@ def use_keras_lstm(*modules: Any) -> None:
     import keras
 
     from longshort import layers
+    from longshort.ops._pooling import by_ops
+    from longshort.tasks import _pooling
 
+    _pooling.pool = by_ops
     for name in ("Bidirectional", "Conv1D"):  # for those that import them when they build
         setattr(layers, name, getattr(keras.layers, name))
     for module in modules:

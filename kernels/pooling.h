@@ -32,14 +32,13 @@ void pool_row(const Pooling& a, int64_t b) {
       for (int n = 0; n < N; ++n) {
         const Vector here = load_n(x + n * kBlock, D - column - n * kBlock), one = splat(1.0f);
         ties[n] = here > largest[n] ? one : here == largest[n] ? ties[n] + one : ties[n];
-        largest[n] = here > largest[n] ? here : largest[n];
+        largest[n] = ((here > largest[n]) | (here != here)) ? here : largest[n];  // what is no number stays
         sum[n] = sum[n] + here;
       }
     }
     for (int n = 0; n < N; ++n) {
       const int64_t at = b * D + column + n * kBlock, left = D - column - n * kBlock;
-      // A comparison passes over what is not a number; a sum does not.
-      store_n(a.largest + at, sum[n] == sum[n] ? largest[n] : sum[n], left);
+      store_n(a.largest + at, largest[n], left);
       store_n(a.ties + at, ties[n], left);
       store_n(a.mean + at, sum[n] / splat(static_cast<float>(real ? real : 1)), left);
     }

@@ -197,6 +197,24 @@ def test_a_program_of_keras(tmp_path: Any) -> None:
 
 
 @needs_kernels
+def test_no_window_and_no_second_derivative_are_said() -> None:
+    import jax
+
+    x = np.ones((2, 3, 3), "f4")
+    for padding, steps in (("valid", 3), ("causal", 0)):
+        layer = Conv1D(4, 5, strides=2, padding=padding)
+        layer.build((None, None, 3))
+        with pytest.raises(ValueError, match=f"at least 5 steps, got {steps}"):
+            layer(x[:, :steps])
+
+    def slope(x: Any) -> Any:
+        return jax.grad(lambda x: (Conv1D(4, 2)(x) ** 2).sum())(x).sum()
+
+    with pytest.raises(longshort.KernelError, match="Conv1D has no second derivatives"):
+        jax.grad(slope)(keras.ops.convert_to_tensor(x))
+
+
+@needs_kernels
 def test_shapes_that_do_not_fit_are_named() -> None:
     arrays = [np.zeros(shape, "f4") for shape in ((2, 8, 3), (3, 4, 5), (5,))]
     with pytest.raises(Exception, match="shapes of a convolution that do not fit"):

@@ -249,6 +249,18 @@ def test_bidirectional(wrapper, options):
             assert_agree(actual[1], expected[1])
 
 
+def test_bidirectional_masks_as_its_layers_say():
+    x, mask, _ = data()
+    for sequences, zeros in ((False, True), (True, False)):
+        theirs = keras.layers.Bidirectional(keras.layers.LSTM(H, return_sequences=sequences))
+        ours = Bidirectional(LSTM(H, return_sequences=sequences))
+        with_random_weights(theirs, ours)
+        for layer in (theirs, ours):
+            for one in (layer.forward_layer, layer.backward_layer):
+                one.zero_output_for_mask = zeros
+        assert_agree([ours(x, mask=[mask])], [theirs(x, mask=mask)])
+
+
 def test_bidirectional_around_other_layers_is_keras():
     x, mask, _ = data()
     pairs = (

@@ -263,7 +263,7 @@ MUTATIONS += [
     ("adam.cpp", "norm <= a.clip ? 1 : a.clip", "a.clip", "optimizers"),
     ("adam.cpp", " + (norm - norm)", "", "optimizers"),
     ("pooling.h", "here == largest[n] ? ties[n] + one : ties[n]", "ties[n]", "pooling"),
-    ("pooling.h", "sum[n] == sum[n] ? largest[n] : sum[n]", "largest[n]", "pooling"),
+    ("pooling.h", "((here > largest[n]) | (here != here))", "(here > largest[n])", "pooling"),
     ("pooling.h", "splat(real ? -__builtin_inff() : 0.0f)", "Vector{}", "pooling"),
     ("pooling.h", "if (!a.mask[b * a.steps + t]) continue;", "", "pooling"),
     ("pooling.h", "if (a.mask[b * a.steps + t])\n", "", "pooling"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import Any
 
 import longshort  # isort: skip  # before Keras: it chooses the backend
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from longshort.ops import _library as library
+from longshort.ops._adam import AdamNumbers, adam_step
 from longshort.ops._paths import machine_path
 from longshort.optimizers import Adam
 
@@ -109,6 +111,41 @@ def test_values_that_somebody_holds_stay() -> None:
     np.testing.assert_array_equal(held, np.ones(5))
     np.testing.assert_array_equal(gradient, np.ones(5))
     np.testing.assert_allclose(weight.value, np.full(5, 0.9), rtol=1e-5)
+
+
+@needs_kernels
+def test_a_gradient_may_be_another_array_that_is_written() -> None:
+    import jax
+
+    shape, numbers = (3, 5), AdamNumbers(0.9, 0.999, 1e-7, 1.0)
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=shape).astype("f4") for _ in "12")
+    zeros = np.zeros(shape, "f4")
+
+    def step(a: Any, b: Any, m: Any) -> Any:  # the loss is the sum of a b; m stands for all four
+        return adam_step(jax.numpy.float32(0.1), [(b, a, m, m), (a, b, m, m)], numbers)
+
+    expected = jax.tree.map(np.asarray, step(*map(jax.numpy.asarray, (first, second, zeros))))
+    given = map(jax.numpy.asarray, (first, second, zeros))
+    found = jax.jit(step, donate_argnums=(0, 1))(*given)
+    norm = np.sqrt((first**2).sum() + (second**2).sum())
+    m = 0.1 * second / max(1.0, norm)
+    np.testing.assert_allclose(expected[0][1], m, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_plain_keras_loads_what_to_keras_leaves(tmp_path: Any) -> None:
+    layers = [keras.Input((7, 3)), longshort.layers.LSTM(5), keras.layers.Dense(1)]
+    model = keras.Sequential(layers)
+    inner = Adam(1e-2)
+    model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
+    model.fit(np.ones((4, 7, 3)), np.ones((4, 1)), verbose=0)
+    longshort.to_keras(model)
+    assert type(inner) is keras.optimizers.Adam
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as file:
+        assert "longshort" not in file.read("config.json").decode()
 
 
 def test_paths() -> None:

@@ -78,6 +78,16 @@ def test_what_is_no_number_is_seen_unless_masked() -> None:
         assert np.isnan(each).sum() == 1
 
 
+@needs_kernels
+def test_infinite_values_numbers_for_a_mask_and_no_steps() -> None:
+    x = np.array([[[np.inf], [-np.inf], [1.0]]], "f4")
+    largest, _ = _pooling.pool(keras.ops.convert_to_tensor(x), np.ones((1, 3), "i4"))
+    assert np.asarray(largest)[0, 0] == np.inf
+    nothing = keras.ops.zeros((2, 0, 3))
+    for each in _pooling.pool(nothing, np.ones((2, 0), bool)):
+        np.testing.assert_array_equal(each, np.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("kind", ["max+mean", "max", "mean", "attention"])
 def test_several_inputs_are_as_if_side_by_side(kind: str) -> None:
     x, real = problem(3, 5, 7)

@@ -10,6 +10,7 @@ from longshort.layers._cell import LSTMCell
 from longshort.layers._conv import Conv1D
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
+from longshort.optimizers import Adam
 
 
 def accelerate(model: keras.Model) -> keras.Model:
@@ -41,7 +42,7 @@ def accelerate(model: keras.Model) -> keras.Model:
 
 
 def to_keras(model: keras.Model) -> keras.Model:
-    """The way back: put each fused layer of a model on Keras' own class, in place.
+    """The way back: put each fused layer, and `Adam`, of a model on Keras' own class, in place.
 
     What is then saved loads in plain Keras, where longshort is not installed.
 
@@ -67,7 +68,13 @@ def to_keras(model: keras.Model) -> keras.Model:
         Bidirectional: keras.layers.Bidirectional,
     }
     _refuse_variants(model)
-    return _exchange(model, classes)
+    _exchange(model, classes)
+    optimizer = getattr(model, "optimizer", None)
+    while optimizer is not None:  # one that scales losses holds another
+        if type(optimizer) is Adam:
+            optimizer.__class__ = keras.optimizers.Adam
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+    return model
 
 
 def _refuse_variants(model: keras.Model) -> None:

@@ -39,6 +39,8 @@ class Bidirectional(keras.layers.Bidirectional):
     ) -> Any:
         """Run the layer; arguments as in `keras.layers.Bidirectional`."""
         layers = (self.forward_layer, self.backward_layer)
+        if isinstance(mask, list | tuple):
+            mask = mask[0]
         together = self._fits_together()
         if together:
             given = (None, None)
@@ -63,9 +65,10 @@ class Bidirectional(keras.layers.Bidirectional):
         finally:
             for layer in layers if together else ():
                 layer._results = None
-        if not together or mask is None or not self.return_sequences:
+        zeros = self.return_sequences and self.forward_layer.zero_output_for_mask
+        if not together or mask is None or not zeros:
             return output
-        return self._zero_where_masked(output, mask[0] if isinstance(mask, list | tuple) else mask)
+        return self._zero_where_masked(output, mask)
 
     def _zero_where_masked(self, output: Any, mask: Tensor) -> Any:
         """Put zeros where the mask says so, as Keras has it.

@@ -22,8 +22,8 @@ class Conv1D(keras.layers.Conv1D):
 
     Takes every argument of `keras.layers.Conv1D`, has the same weights (`kernel` (width, D, C),
     `bias` (C,)), the same config and, up to float rounding, the same results; see there for the
-    arguments. It stands below LSTMs, where it shortens sequences: on a CPU XLA's gradients of
-    convolutions take several times as long as the products that they are.
+    arguments. It stands below LSTMs, where it shortens sequences: with 64 channels it takes less
+    than three quarters of XLA's time there; with 512 it gains nothing.
     What the kernel does not have (`data_format="channels_first"`, dilation, groups, float64, a
     backend other than JAX, a device other than the CPU) runs in Keras, with one `PathWarning` that
     names the reason; `path` says which of the two it is. Products are in float32 always.
@@ -32,7 +32,8 @@ class Conv1D(keras.layers.Conv1D):
         Inputs (B, T, D), outputs (B, T', C), T' by stride and padding.
 
     Raises:
-        ValueError: From Keras: arguments or inputs that it refuses.
+        ValueError: Inputs without a window, and from Keras: arguments or inputs that it refuses.
+        KernelError: A second derivative is asked for, which the kernel does not have.
 
     >>> layer = longshort.layers.Conv1D(8, 5, strides=2, padding="causal", activation="relu")
     >>> layer(np.zeros((2, 10, 3), "float32")).shape

@@ -63,17 +63,19 @@ class FusedRNN:
         """What `keras.layers.RNN.call` delegates to: the last output, all outputs, the states."""
         if isinstance(mask, (list, tuple)):
             mask = mask[0]
-        if self._results is not None:  # Bidirectional has run both directions, and sees to the mask
+        alone = self._results is None
+        if alone:
+            hs, *states = self.run(**self.op_arguments(sequences, initial_state, mask, training))
+        else:  # Bidirectional has run both directions
             hs, *states = self._results
-            return states[0], (states[0] if hs is None else hs), states
-        hs, *states = self.run(**self.op_arguments(sequences, initial_state, mask, training))
         last = states[0]
         if mask is not None and self.zero_output_for_mask:
             mask = ops.cast(mask, last.dtype)
             if self.go_backwards:
                 mask = ops.flip(mask, axis=1)
             last = last * mask[:, -1, None]
-            hs = None if hs is None else hs * mask[:, :, None]
+            if hs is not None and alone:  # Bidirectional sees to both at once
+                hs = hs * mask[:, :, None]
         return last, (last if hs is None else hs), states
 
 

@@ -22,8 +22,15 @@ def convolve(x: Tensor, kernel: Tensor, bias: Tensor, stride: int, padding: str)
         bias: (C,).
         stride: Frames from one window to the next.
         padding: `valid`, `same` or `causal`.
+
+    Raises:
+        ValueError: No window fits.
+        KernelError: A second derivative is asked for.
     """
     left, steps = _windows(x.shape[1], kernel.shape[0], stride, padding)
+    if steps == 0 and padding != "same":
+        width, T = kernel.shape[0], x.shape[1]
+        raise ValueError(f"Conv1D: expected inputs of at least {width} steps, got {T}.")
     return _by_kernel(stride, left, steps)(x, kernel, bias)
 
 
@@ -45,17 +52,24 @@ def _by_kernel(stride: int, left: int, steps: int) -> Any:
     import jax
     import numpy as np
 
+    from longshort.ops._jax import no_derivative
+
     _register()
 
-    def call(name: str, shapes: Any, *args: Tensor) -> Any:
+    def call(options: tuple[str, Any], *args: Tensor) -> Any:
+        name, shapes = options
         results = [jax.ShapeDtypeStruct(shape, args[0].dtype) for shape in shapes]
         run = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
         return run(*args, stride=np.int64(stride), left=np.int64(left))
 
+    gradient = no_derivative(
+        call, "Conv1D has no second derivatives. Use keras.layers.Conv1D where you need them."
+    )
+
     @jax.custom_vjp
     def convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         shape = (x.shape[0], steps, kernel.shape[2])
-        return call("convolution", [shape], x, kernel, bias)[0]
+        return call(("convolution", (shape,)), x, kernel, bias)[0]
 
     def forward(x: Tensor, kernel: Tensor, bias: Tensor) -> Any:
         return convolution(x, kernel, bias), (x, kernel)
@@ -63,9 +77,9 @@ def _by_kernel(stride: int, left: int, steps: int) -> Any:
     def backward(saved: Any, arriving: Tensor) -> Any:
         x, kernel = saved
         shapes = (kernel.shape, kernel.shape[2:])
-        of_weights = call("convolution_weights", shapes, x, arriving)
+        of_weights = gradient(("convolution_weights", shapes), x, arriving)
         # A call of its own: XLA drops it where nobody asks, as below a first layer.
-        (of_x,) = call("convolution_input", [x.shape], kernel, arriving)
+        (of_x,) = gradient(("convolution_input", (x.shape,)), kernel, arriving)
         return of_x, *of_weights
 
     convolution.defvjp(forward, backward)

@@ -106,14 +106,16 @@ def _ffi_call(
     return call(*args, **words, **variant)
 
 
-def _no_derivative(function: Any, why: str = "The fused layers have no second derivatives.") -> Any:
-    """Refuse to differentiate, with a sentence instead of XLA's target name."""
+_PATH = "Use path='keras' of the function of longshort.ops where you need them."
+_SECOND = f"The fused layers have no second derivatives. {_PATH}"
+
+
+def no_derivative(function: Any, why: str = _SECOND) -> Any:
+    """Refuse to differentiate `function(options, *arrays)`, in a sentence, not with XLA's name."""
     guarded = jax.custom_vjp(function, nondiff_argnums=(0,))
 
     def forward(options: Options, *args: Any) -> Any:
-        raise KernelError(
-            f"{why} Use path='keras' of the function of longshort.ops where you need them."
-        )
+        raise KernelError(why)
 
     def backward(options: Options, saved: Any, arriving: Any) -> Any:
         raise AssertionError("unreachable: the forward rule refuses")
@@ -122,7 +124,7 @@ def _no_derivative(function: Any, why: str = "The fused layers have no second de
     return guarded
 
 
-@_no_derivative
+@no_derivative
 def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array) -> Any:
     N, B, T, H, P = args.sizes()
     results = _float32(
@@ -142,7 +144,7 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
     return _ffi_call("backward", results, options, *given, *own, *kept, *arriving)
 
 
-@_no_derivative
+@no_derivative
 def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array, dz_x: Array) -> Any:
     N, _, _, H, _ = args.sizes()
     bias = (0,) if dz_x.size else (N, 4 * H)
@@ -151,7 +153,7 @@ def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array, dz
     return _ffi_call("weight_gradient", results, options, *given, hs, dz, dz_x)
 
 
-@_no_derivative
+@no_derivative
 def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     results = _float32((args.sizes()[0], *args.x.shape[-3:]))
     given = (args.kernel, args.recurrent_kernel, args.mask, args.x_dropout)
@@ -169,7 +171,7 @@ def _run(args: Arguments, options: Options, hs: Shape, saved: Saved, traced: Sha
     return _ffi_call("forward", results, options, *args)
 
 
-@_no_derivative
+@no_derivative
 def _forward_saving(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
     states = _library.STATES[dict(options.variant)["cell"]]
@@ -377,7 +379,7 @@ def trace(inputs: LSTMInputs) -> dict[str, Array]:
     return {n: jnp.flip(a, 1) for n, a in arrays.items()} if inputs.reverse else arrays
 
 
-@functools.partial(_no_derivative, why="A trace has no derivatives on the kernels.")
+@functools.partial(no_derivative, why=f"A trace has no derivatives on the kernels. {_PATH}")
 def _traced(options: Options, args: Arguments) -> Any:
     N, B, T, H, P = args.sizes()
     results = _run(args, options, (B, T, N, P), NOTHING_SAVED, (N, B, T, H))

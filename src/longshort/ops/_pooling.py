@@ -25,7 +25,12 @@ def pool(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         real: (B, T) of booleans.
     """
     if machine_path().name == "kernel" and str(x.dtype) == "float32":
-        return _by_kernel()(x, real)
+        return _by_kernel()(x, ops.cast(real, "bool"))
+    return by_ops(x, real)
+
+
+def by_ops(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `pool` does, in `keras.ops`."""
     real = ops.expand_dims(real, -1)
     largest = ops.max(ops.where(real, x, _LOW), axis=1)
     count = ops.maximum(ops.sum(ops.cast(real, x.dtype), axis=1), 1.0)
@@ -37,11 +42,16 @@ def pool(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
 def _by_kernel() -> Any:
     import jax
 
+    from longshort.ops._jax import no_derivative
+
     _register()
 
-    def call(name: str, shapes: Any, *args: Tensor) -> Any:
+    def call(options: tuple[str, Any], *args: Tensor) -> Any:
+        name, shapes = options
         results = [jax.ShapeDtypeStruct(shape, args[0].dtype) for shape in shapes]
         return jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")(*args)
+
+    gradient = no_derivative(call, "Pooling has no second derivatives.")
 
     @jax.custom_vjp
     def pooled(x: Tensor, real: Tensor) -> Any:
@@ -49,11 +59,11 @@ def _by_kernel() -> Any:
 
     def forward(x: Tensor, real: Tensor) -> Any:
         shape = (x.shape[0], x.shape[2])
-        largest, mean, ties = call("pool", [shape] * 3, x, real)
+        largest, mean, ties = call(("pool", (shape,) * 3), x, real)
         return (largest, mean), (x, real, largest, ties)
 
     def backward(saved: Any, arriving: Any) -> Any:
-        return call("pool_gradient", [saved[0].shape], *saved, *arriving)[0], None
+        return gradient(("pool_gradient", (saved[0].shape,)), *saved, *arriving)[0], None
 
     pooled.defvjp(forward, backward)
     return pooled

@@ -121,10 +121,11 @@ def _explain(
     count, masks = len(series), _Masks.of([*hidden, _nothing(context)])
     pairs = np.indices((count, len(hidden) + 1)).reshape(2, -1).T
     forecasts = np.empty(len(pairs))
-    for start in range(0, len(pairs), ROWS):
-        i, j = pairs[start : start + ROWS].T
+    size = ROWS // masks.y.shape[0] * masks.y.shape[0] or ROWS  # whole series, where they fit
+    for start in range(0, len(pairs), size):
+        i, j = pairs[start : start + size].T
         without, is_known = _hide(_rows(context, i), masks, j, neutral, model.features_.missing)
-        forecasts[start : start + ROWS] = np.where(is_known, medians(without), np.nan)
+        forecasts[start : start + size] = np.where(is_known, medians(without), np.nan)
     table = forecasts.reshape(count, -1)
     return _table(series.ids, hidden, table[:, -1:] - table[:, :-1])
 
