@@ -7,6 +7,12 @@ namespace {
 
 using longshort::Pooling;
 
+inline int64_t real_steps(const Pooling& a, int64_t b) {
+  int64_t real = 0;
+  for (int64_t t = 0; t < a.steps; ++t) real += a.mask[b * a.steps + t];
+  return real;
+}
+
 // Calls body(column, Blocks<N>) for all columns.
 template <class Body>
 inline void for_columns(int64_t columns, Body body) {
@@ -17,8 +23,7 @@ inline void for_columns(int64_t columns, Body body) {
 // Writes largest, ties (how many steps have it) and mean of row b; zeros where no step is real.
 void pool_row(const Pooling& a, int64_t b) {
   const int64_t D = a.size;
-  int64_t real = 0;
-  for (int64_t t = 0; t < a.steps; ++t) real += a.mask[b * a.steps + t];
+  const int64_t real = real_steps(a, b);
   for_columns(D, [&](int64_t column, auto width) {
     constexpr int N = decltype(width)::count;
     Vector largest[N], ties[N], sum[N];
@@ -48,8 +53,7 @@ void pool_row(const Pooling& a, int64_t b) {
 // Writes dx of row b: steps that share the largest value share its gradient.
 void pool_row_gradient(const Pooling& a, int64_t b) {
   const int64_t D = a.size;
-  int64_t real = 0;
-  for (int64_t t = 0; t < a.steps; ++t) real += a.mask[b * a.steps + t];
+  const int64_t real = real_steps(a, b);
   for_columns(D, [&](int64_t column, auto width) {
     constexpr int N = decltype(width)::count;
     Vector largest[N], of_largest[N], of_mean[N];

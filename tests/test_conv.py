@@ -11,6 +11,7 @@ import pytest
 
 from longshort.layers import LSTM, Conv1D
 from longshort.ops import _library as library
+from longshort.ops import _paths
 from longshort.ops._convolution import convolve
 from longshort.ops._paths import machine_path
 
@@ -139,8 +140,6 @@ def test_what_the_kernel_lacks_runs_in_keras(options: Any, reason: str) -> None:
     assert ours.path.name == "keras"
     assert reason in ours.path.reason
     with pytest.warns(longshort.PathWarning, match="this Conv1D runs on the keras.ops path"):
-        from longshort.ops import _paths
-
         _paths._warned.clear()
         y = ours(x)
     np.testing.assert_array_equal(y, theirs(x))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from longshort.ops import _library
+from longshort.ops._handlers import register
 
 Tensor = Any
 
@@ -33,7 +32,7 @@ def adam_step(
     import jax
     import numpy as np
 
-    _register()
+    register("adam")
     results = [jax.ShapeDtypeStruct(each.shape, each.dtype) for some in arrays for each in some[1:]]
     # In place: results lie where weights, m and v lay. The rate comes first.
     places = {1 + 4 * i + 1 + j: 3 * i + j for i in range(len(arrays)) for j in range(3)}
@@ -43,12 +42,3 @@ def adam_step(
     words = {name: np.float64(value) for name, value in numbers._asdict().items()}
     made = call(rate.reshape(1), *(each for some in arrays for each in some), **words)
     return [(made[i], made[i + 1], made[i + 2]) for i in range(0, len(made), 3)]
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handler known to XLA, once a process."""
-    import jax
-
-    handler = jax.ffi.pycapsule(_library.required().longshort_xla_adam)
-    jax.ffi.register_ffi_target("longshort_adam", handler, platform="cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from longshort.ops import _library
+from longshort.ops._handlers import register
 
 Tensor = Any
 
@@ -54,7 +54,7 @@ def _by_kernel(stride: int, left: int, steps: int) -> Any:
 
     from longshort.ops._jax import no_derivative
 
-    _register()
+    register("convolution", "convolution_weights", "convolution_input")
 
     def call(options: tuple[str, Any], *args: Tensor) -> Any:
         name, shapes = options
@@ -84,13 +84,3 @@ def _by_kernel(stride: int, left: int, steps: int) -> Any:
 
     convolution.defvjp(forward, backward)
     return convolution
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handlers known to XLA, once a process."""
-    import jax
-
-    for name in ("convolution", "convolution_weights", "convolution_input"):
-        handler = jax.ffi.pycapsule(getattr(_library.required(), f"longshort_xla_{name}"))
-        jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from longshort.ops import _library
+from longshort.ops._handlers import register
 from longshort.ops._paths import machine_path
 
 Tensor = Any
@@ -33,7 +33,7 @@ def ctc_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def _by_kernel() -> Any:
     import jax
 
-    _register()
+    register("ctc")
 
     @jax.custom_vjp
     def losses(logits: Tensor, targets: Tensor) -> Tensor:
@@ -50,12 +50,3 @@ def _by_kernel() -> Any:
 
     losses.defvjp(with_gradient, backward)
     return losses
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handler known to XLA, once a process."""
-    import jax
-
-    handler = jax.ffi.pycapsule(_library.required().longshort_xla_ctc)
-    jax.ffi.register_ffi_target("longshort_ctc", handler, platform="cpu")

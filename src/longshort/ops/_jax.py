@@ -15,11 +15,14 @@ import numpy as np
 
 from longshort._errors import KernelError
 from longshort.ops import _library
+from longshort.ops._handlers import register
 from longshort.ops._inputs import LSTMInputs
 from longshort.ops._slstm_inputs import SLSTMInputs
 
 Array = jax.Array
 Shape = tuple[int, ...]
+
+_HANDLERS = ("forward", "backward", "weight_gradient", "input_gradient")
 
 
 class Arguments(NamedTuple):
@@ -79,16 +82,6 @@ class Options(NamedTuple):
         """The shape of c, and of what the cell has beside it."""
         states = _library.STATES[dict(self.variant)["cell"]]
         return (N, B, H) if states == 1 else (N, states, B, H)
-
-
-@functools.cache
-def register() -> None:
-    """Make the handlers known to XLA, once a process."""
-    library = _library.load()
-    assert library is not None, "the path is chosen before the door is opened"
-    for name in ("forward", "backward", "weight_gradient", "input_gradient"):
-        handler = jax.ffi.pycapsule(getattr(library, f"longshort_xla_{name}"))
-        jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")
 
 
 def _float32(*shapes: Shape) -> list[jax.ShapeDtypeStruct]:
@@ -285,7 +278,7 @@ def _prepare(
     directions: tuple[LSTMInputs, ...], sequences: bool, cell: str = "lstm"
 ) -> tuple[Arguments, Options]:
     """What the kernels take for one direction, or for two with the same mask."""
-    register()
+    register(*_HANDLERS)
     alone = directions[0] if len(directions) == 1 else None
     first = directions[0]
     variant = tuple(_library.settings(first, cell).items())
@@ -391,7 +384,7 @@ def run_slstm(inputs: SLSTMInputs, sequences: bool) -> tuple[Array, tuple[Any, .
 
     The heads are layers over the same x that run side by side.
     """
-    register()
+    register(*_HANDLERS)
     heads = inputs.heads(jnp)
     plain = LSTMInputs(inputs.x, heads["kernel"], heads["recurrent_kernel"])
     exp_forget = inputs.forget_activation == "exp"

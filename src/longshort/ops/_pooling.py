@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from longshort.ops import _library
+from longshort.ops._handlers import register
 from longshort.ops._paths import machine_path
 
 Tensor = Any
@@ -44,7 +44,7 @@ def _by_kernel() -> Any:
 
     from longshort.ops._jax import no_derivative
 
-    _register()
+    register("pool", "pool_gradient")
 
     def call(options: tuple[str, Any], *args: Tensor) -> Any:
         name, shapes = options
@@ -67,13 +67,3 @@ def _by_kernel() -> Any:
 
     pooled.defvjp(forward, backward)
     return pooled
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handlers known to XLA, once a process."""
-    import jax
-
-    for name in ("pool", "pool_gradient"):
-        handler = jax.ffi.pycapsule(getattr(_library.required(), f"longshort_xla_{name}"))
-        jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")

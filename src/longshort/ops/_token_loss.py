@@ -10,12 +10,11 @@ later. Padding costs nothing.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from keras import ops
 
-from longshort.ops import _library
+from longshort.ops._handlers import register
 from longshort.ops._paths import machine_path
 from longshort.ops._rounding import rounds
 
@@ -60,21 +59,12 @@ def _by_kernel(
     import jax
     import numpy as np
 
-    _register()
+    register("token_loss")
     shapes = ((1,), y.shape, weights.shape, bias.shape)
     results = [jax.ShapeDtypeStruct(shape, y.dtype) for shape in shapes]
     call = jax.ffi.ffi_call("longshort_token_loss", results, vmap_method="sequential")
     words = {"by_values": by_values, "bfloat16": rounds("float32"), "share": np.float64(share)}
     return call(y, weights, bias, ops.cast(targets, "int32"), **words)
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handler known to XLA, once a process."""
-    import jax
-
-    handler = jax.ffi.pycapsule(_library.required().longshort_xla_token_loss)
-    jax.ffi.register_ffi_target("longshort_token_loss", handler, platform="cpu")
 
 
 def _by_portions(
