@@ -1,4 +1,4 @@
-// x W for many steps at a time, where few rows meet many features, and always in bfloat16.
+// x W for many steps at a time, where few rows meet many features, and always of bfloat16s.
 #pragma once
 #include "cell_forward.h"
 
@@ -51,11 +51,12 @@ inline void compute_ahead(const longshort_lstm& a, const ForwardScratch& scratch
   }
 }
 
-// x W for the thread's entries of some steps, in bfloat16.
+// x W for the thread's entries of some steps, of bfloat16s.
 inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scratch,
                             const Plan& plan, int thread, Range steps, Range blocks) {
-  const int64_t D = a.features, B = a.batch, T = a.time, depth = pad_depth(D);
-  const int64_t entries = ForwardScratch::ahead_entries(a);
+  const int64_t D = a.features, B = a.batch, T = a.time;
+  const Pieces pieces(a);
+  const int64_t entries = ForwardScratch::ahead_entries(a), step = entries * kChunk;
   Bfloat16* inputs = scratch.inputs16 + thread * ForwardScratch::inputs16_size(a);
   const auto for_groups = [&](auto body) {
     for (int64_t s = steps.begin; s < steps.end; ++s) {
@@ -69,30 +70,26 @@ inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scrat
       const int64_t row = scratch.steps.row[place];
       const float* x = a.x + (row * T + time_of(a, s)) * D;
       if (!a.x_dropout) {
-        round_row(x, D, depth, inputs + entry * depth);
+        store_row(x, D, inputs + entry * kChunk, pieces, step);
         continue;
       }
       for (int64_t g = 0; g < kGates; ++g) {
         const float* factor = a.x_dropout + (g * B + row) * D;
-        for (int64_t d = 0; d < depth; d += kLanes) {
+        Bfloat16* out = inputs + g * pieces.chunks(D) * step + entry * kChunk;
+        for (int64_t d = 0; d < longshort::ceil_div(D, kChunk) * kChunk; d += kLanes) {
           const Vector v = d < D ? load_n(x + d, D - d) * load_n(factor + d, D - d) : Vector{};
-          store_bfloat16(inputs + (g * entries + entry) * depth + d, v);
+          store_pieces(out + pieces.in_row(d, step), v, pieces, step);
         }
       }
     }
   });
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     for_groups([&](int64_t, int64_t entry, Range places) {
-      const Product product{inputs + entry * depth,
-                            depth,
-                            scratch.weights16(a, block),
-                            kTile * 2,
-                            depth,
-                            scratch.ahead + (block * entries + entry) * kTile,
-                            kTile,
-                            false};
+      const Product product =
+          whole_product(pieces, pieces.chunks(D), inputs + entry * kChunk, entries, scratch.weights16(a, block),
+                        kGates, scratch.ahead + (block * entries + entry) * kTile, kTile, false);
       if (a.x_dropout) {
-        multiply_gated(product, places.size(), entries * depth);
+        multiply_gated(product, places.size(), pieces.chunks(D) * step);
       } else {
         multiply<4>(product, places.size());
       }

@@ -124,25 +124,21 @@ void backward_tile(const longshort_lstm& a, const BackwardScratch& scratch, int6
       pass_backward(a, scratch, s, place + r, block + n, product.sum[r][n], leaves);
 }
 
-// The same in bfloat16, for up to kGroup places and N blocks.
+// The same of bfloat16s, for up to kGroup places and N blocks.
 template <int N>
 void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                     Range places, int64_t block, bool leaves) {
-  const int64_t P = a.outputs, B = a.batch, depth = pad_depth(a.units);
+  const int64_t P = a.outputs, B = a.batch;
+  const Pieces pieces(a);
   if (!leaves && !a.projection) prefetch_cells(a, scratch, s, places.begin, places.size(), block, N);
   alignas(64) float sums[kGroup * kTile];
-  Product product{scratch.rows16_at(a, s + 1, places.begin),
-                  kGates * depth,
-                  scratch.weights16(a, block),
-                  N * kLanes * 2,
-                  kGates * depth,
-                  sums,
-                  kTile,
-                  false};
+  const Product product =
+      whole_product(pieces, kGates * pieces.chunks(a.units), scratch.rows16_at(a, s + 1, places.begin), B,
+                    scratch.weights16(a, block), N, sums, kTile, false);
   if (!a.h_dropout) multiply<N>(product, places.size());
   for (int64_t n = 0; n < N; ++n) {
     const int64_t unit = (block + n) * kBlock;
-    if (a.h_dropout) multiply_gates_apart(product, places.size(), n, depth);
+    if (a.h_dropout) multiply_gates_apart(product, places.size(), n);
     for (int64_t r = 0; r < places.size(); ++r) {
       const float* sum = sums + r * kTile;
       Vector dh = load(sum + n * kBlock);
@@ -173,6 +169,7 @@ inline Vector sum_skipped(const longshort_lstm& a, int64_t row, Range steps, int
 inline void start_backward(const longshort_lstm& a, const BackwardScratch& scratch, Range places,
                            const Shares& blocks) {
   const int64_t B = a.batch, H = a.units, P = a.outputs;
+  const Pieces pieces(a);
   for (int64_t place = places.begin; place < places.end; ++place) {
     const int64_t row = scratch.steps.row[place];
     for (int64_t block = blocks.states.begin; block < blocks.states.end; ++block) {
@@ -194,10 +191,9 @@ inline void start_backward(const longshort_lstm& a, const BackwardScratch& scrat
         store(scratch.sums_at(a, scratch.sum_of(a, place), block) + n * kBlock, Vector{});
     }
     const bool last = blocks.cells.end == blocks_of(H);
-    for (int64_t g = 0; rounds(a) && last && g < 2 * kGates; ++g) {  // padding, both buffers
-      Bfloat16* rows = scratch.rows16_at(a, g / kGates, place) + g % kGates * pad_depth(H);
-      for (int64_t u = blocks_of(H) * kBlock; u < pad_depth(H); ++u) rows[u] = 0;
-    }
+    for (int64_t g = 0; pieces.count && last && g < 2 * kGates; ++g)  // padding, both buffers
+      clear_padding(scratch.rows16_at(a, g / kGates, place) + g % kGates * pieces.room(H) * B, H, pieces,
+                    B * kChunk);
   }
 }
 
@@ -258,11 +254,11 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
   };
   int64_t turn = 0;
   const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
-  if (rounds(a)) {
+  if (in_bfloat16(a)) {
     for_blocks(blocks, [&](int64_t block, auto width) {
       if (mine())
         pack_transposed(a.recurrent, P, H, block, decltype(width)::count,
-                        scratch.weights16(a, block));
+                        scratch.weights16(a, block), Pieces(a));
     });
   } else {
     pack_tiles(a.recurrent, P, H, blocks, scratch.weights, mine);
@@ -278,7 +274,7 @@ void backward(const longshort_lstm& a, const Plan& plan, const Steps& steps, flo
     const int64_t now = steps.active(s), after = steps.active(s + 1);
     const auto products = [&](int64_t from, int64_t to, bool leaves) {
       for_blocks(blocks, [&](int64_t block, auto width) {
-        if (rounds(a)) {
+        if (in_bfloat16(a)) {
           for_places<kGroup>(plan, team.index, B, from, to, [&](Range places) {
             backward_group<decltype(width)::count>(a, scratch, s, places, block, leaves);
           });

@@ -12,12 +12,12 @@ enum { kPeepholeSum = 0, kNormCellSum = 3, kNormBiasSum = 5, kNormGainSum = 9, k
 struct BackwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
-  float* weights;  // packed U^T, in float32 or in bfloat16
+  float* weights;  // packed U^T, as floats or as bfloat16s
   float* dc;       // (S, B, blocks kLanes) by places, the running gradient of c and what is beside it
   float* dh;       // (B, width) by places, the gradient of h that passes a step unchanged; its width
                    // is P in whole blocks
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
-                   // in bfloat16 (2, B, 4, padded H)
+                   // as bfloat16s (2, 4 chunks of H, B, kChunk)
   float* sums;        // (blocks, B, num_sums, kLanes) by places, with layer norm by tiles of places, see
                       // above, or null
   float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
@@ -31,11 +31,11 @@ struct BackwardScratch {
       : steps(made), varied(::varied(a)) {
     const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock;
     Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.outputs)))
+    weights = taker.take(in_bfloat16(a) ? halved(transposed_at(a.units, blocks_of(a.outputs), Pieces(a)))
                                     : transposed_size(a.outputs, a.units));
     dc = taker.take(states_of(a) * blocks * a.batch * kBlock);
     dh = taker.take(a.batch * width);
-    rows = taker.take(rounds(a) ? halved(2 * a.batch * kGates * pad_depth(a.units))
+    rows = taker.take(in_bfloat16(a) ? halved(2 * a.batch * kGates * Pieces(a).room(a.units))
                                  : 2 * blocks * a.batch * kTile);
     sums = taker.take(blocks * a.batch * num_sums(a) * kBlock);
     norm_gains = taker.take(a.norm_gain ? 2 * blocks * kTile : 0);
@@ -49,11 +49,11 @@ struct BackwardScratch {
     return rows + (s % 2 * a.batch + place) * blocks_of(a.units) * kTile;
   }
   Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
-    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block);
+    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block, Pieces(a));
   }
   Bfloat16* rows16_at(const longshort_lstm& a, int64_t s, int64_t place) const {
     return reinterpret_cast<Bfloat16*>(rows) +
-           (s % 2 * a.batch + place) * kGates * pad_depth(a.units);
+           s % 2 * a.batch * kGates * Pieces(a).room(a.units) + place * kChunk;
   }
   float* dc_at(const longshort_lstm& a, int64_t place, int64_t block, int64_t state = 0) const {
     return dc + ((state * a.batch + place) * blocks_of(a.units) + block) * kBlock;
@@ -86,14 +86,16 @@ struct KeepDz {
   float* saved;
   float* row;
   Bfloat16* row16;
-  int64_t depth;
+  const Pieces pieces;
+  int64_t step, gate16;  // from one chunk of row16 to the next, from one gate
 
   LONGSHORT_INLINE KeepDz(const longshort_lstm& a, const BackwardScratch& scratch, int64_t s,
                           int64_t place, int64_t block, int64_t entry)
-      : saved(a.dz + entry * kTile), row(nullptr), row16(nullptr), depth(0) {
-    if (rounds(a)) {
-      depth = pad_depth(a.units);
-      row16 = scratch.rows16_at(a, s, place) + block * kBlock;
+      : saved(a.dz + entry * kTile), row(nullptr), row16(nullptr), pieces(a), step(0), gate16(0) {
+    if (pieces.count) {
+      step = a.batch * kChunk;
+      gate16 = pieces.chunks(a.units) * step;
+      row16 = scratch.rows16_at(a, s, place) + pieces.in_row(block * kBlock, step);
     } else {
       row = scratch.rows_at(a, s, place) + block * kTile;
     }
@@ -101,7 +103,7 @@ struct KeepDz {
   LONGSHORT_INLINE void operator()(int64_t gate, Vector value) const {
     store(saved + gate * kBlock, value);
     if (row16) {
-      store_bfloat16(row16 + gate * depth, value);
+      store_pieces(row16 + gate * gate16, value, pieces, step);
     } else {
       store(row + gate * kBlock, value);
     }

@@ -33,7 +33,7 @@ struct Taker {
 struct ForwardScratch {
   const Steps& steps;
   const bool varied;  // whether the cell is a variant's
-  float* weights;  // (blocks, D + P, 4, kLanes); in bfloat16 D and P padded; else with dropout of x or
+  float* weights;  // (blocks, D + P, 4, kLanes), or the blocks' right factors of bfloat16s; else with dropout of x or
                    // h (4, D + P, count, kLanes) for each `count` blocks of for_blocks
   float* bias;     // (blocks, 4, kLanes)
   float* cells;    // (S, B, blocks kLanes), the running c, and what the cell has beside it
@@ -48,23 +48,24 @@ struct ForwardScratch {
   float* parts;       // (2, B, blocks, 2, kLanes) by places, of their moments
   float* candidates;  // (2, B, blocks kLanes), c before zoneout and o by places
   float* projection;  // packed, see projection.h, or null
-  Bfloat16* states16;  // in bfloat16: (2, 4 or 1, B, padded P), h times h_dropout as a left factor
-  Bfloat16* inputs16;  // (threads, 4 or 1, kAhead or B, padded D), x times x_dropout
+  Bfloat16* states16;  // of bfloat16s: (2, 4 or 1, chunks of P, B, kChunk), h times h_dropout as a left factor
+  Bfloat16* inputs16;  // (threads, 4 or 1, chunks of D, kAhead or B, kChunk), x times x_dropout
   int64_t size;
 
   ForwardScratch(const longshort_lstm& a, const Plan& plan, const Steps& made, float* data)
       : steps(made), varied(::varied(a)) {
     const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock, B = a.batch;
-    const int64_t D16 = pad_depth(a.features), P16 = pad_depth(a.outputs);
+    const Pieces pieces(a);
+    const int64_t D16 = pieces.room(a.features), P16 = pieces.room(a.outputs);
     Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(blocks * (D16 + P16) * kTile)
+    weights = taker.take(in_bfloat16(a) ? halved(blocks * (D16 + P16) * kTile)
                                     : blocks * (a.features + a.outputs) * kTile);
     bias = taker.take(blocks * kTile);
     cells = taker.take(longshort::states_of(a) * blocks * B * kBlock);
     states = taker.take(2 * B * width);
-    dropped = taker.take(a.h_dropout && !rounds(a) ? 2 * kGates * B * width : 0);
-    inputs = taker.take(a.x_dropout && !rounds(a) ? plan.threads * kGates * B * a.features : 0);
-    ahead = taker.take(plan.x_ahead || rounds(a) ? blocks * ahead_entries(a) * kTile : 0);
+    dropped = taker.take(a.h_dropout && !in_bfloat16(a) ? 2 * kGates * B * width : 0);
+    inputs = taker.take(a.x_dropout && !in_bfloat16(a) ? plan.threads * kGates * B * a.features : 0);
+    ahead = taker.take(plan.x_ahead || in_bfloat16(a) ? blocks * ahead_entries(a) * kTile : 0);
     norm_gains = taker.take(a.norm_gain ? 2 * blocks * kTile : 0);
     products = taker.take(a.norm_gain && !a.products ? 2 * blocks * B * kTile : 0);
     parts = taker.take(a.norm_gain ? 4 * B * blocks * kBlock : 0);
@@ -74,9 +75,9 @@ struct ForwardScratch {
     outs = taker.take(a.projection ? B * blocks * kBlock : 0);
     projection = taker.take(a.projection ? a.units * width : 0);
     states16 = reinterpret_cast<Bfloat16*>(
-        taker.take(rounds(a) ? halved(2 * state_gates(a) * B * P16) : 0));
+        taker.take(in_bfloat16(a) ? halved(2 * state_gates(a) * B * P16) : 0));
     inputs16 = reinterpret_cast<Bfloat16*>(
-        taker.take(rounds(a) ? halved(plan.threads * inputs16_size(a)) : 0));
+        taker.take(in_bfloat16(a) ? halved(plan.threads * inputs16_size(a)) : 0));
     size = taker.used;
   }
   float* cells_at(const longshort_lstm& a, int64_t place, int64_t block, int64_t state = 0) const {
@@ -84,14 +85,14 @@ struct ForwardScratch {
   }
   static int64_t state_gates(const longshort_lstm& a) { return a.h_dropout ? kGates : 1; }
   static int64_t inputs16_size(const longshort_lstm& a) {
-    return (a.x_dropout ? kGates : 1) * ahead_entries(a) * pad_depth(a.features);
+    return (a.x_dropout ? kGates : 1) * ahead_entries(a) * Pieces(a).room(a.features);
   }
   Bfloat16* states16_at(const longshort_lstm& a, int64_t step) const {
-    return states16 + step % 2 * state_gates(a) * a.batch * pad_depth(a.outputs);
+    return states16 + step % 2 * state_gates(a) * a.batch * Pieces(a).room(a.outputs);
   }
   const Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
     return reinterpret_cast<const Bfloat16*>(weights) +
-           block * (pad_depth(a.features) + pad_depth(a.outputs)) * kTile;
+           block * (Pieces(a).room(a.features) + Pieces(a).room(a.outputs)) * kTile;
   }
   static int64_t ahead_entries(const longshort_lstm& a) {
     return kAhead > a.batch ? kAhead : a.batch;
@@ -183,14 +184,17 @@ LONGSHORT_INLINE void add_product(const ForwardStep& step, int64_t which, int64_
   }
 }
 
-// Writes kLanes units of h, with their dropout, as a left factor in bfloat16.
-LONGSHORT_INLINE void round_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
+// Writes kLanes units of h, with their dropout, as a left factor of bfloat16s.
+LONGSHORT_INLINE void cut_state(const longshort_lstm& a, Bfloat16* states, int64_t place,
                                   int64_t row, int64_t unit, Vector h) {
-  const int64_t P = a.outputs, B = a.batch, width = pad_depth(P);
+  const int64_t P = a.outputs, B = a.batch;
+  const Pieces pieces(a);
+  const int64_t step = B * kChunk;
   for (int64_t g = 0; g < ForwardScratch::state_gates(a); ++g) {
     const Vector factor =
         a.h_dropout ? load_n(a.h_dropout + (g * B + row) * P + unit, P - unit) : splat(1.0f);
-    store_bfloat16(states + (g * B + place) * width + unit, h * factor);
+    store_pieces(states + g * pieces.chunks(P) * step + place * kChunk + pieces.in_row(unit, step), h * factor,
+                 pieces, step);
   }
 }
 
@@ -212,7 +216,7 @@ struct StateForward {
         unit(block * kBlock),
         width(now.width()),
         row_stride(a.time * a.hs_stride),
-        drops(rounds(a) || now.scratch.dropped) {
+        drops(in_bfloat16(a) || now.scratch.dropped) {
     previous = now.states(now.s) + place * width + unit;
     next = now.states(now.s + 1) + place * width + unit;
     hs = a.hs ? a.hs + time_of(a, now.s) * a.hs_stride + unit : nullptr;
@@ -229,8 +233,8 @@ struct StateForward {
   // h with its dropout, where the next step's product reads it.
   void drop_state(int64_t place, int64_t row, Vector h) const {
     const int64_t P = a.outputs, B = a.batch;
-    if (rounds(a)) {
-      round_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
+    if (in_bfloat16(a)) {
+      cut_state(a, step.scratch.states16_at(a, step.s + 1), place, row, unit, h);
       return;
     }
     float* dropped = step.dropped(step.s + 1) + place * width + unit;

@@ -76,7 +76,7 @@ void convolution(const Convolution& a, float* scratch, const Team& team) {
   const int64_t C = a.channels, depth = a.depth();
   for_blocks(own_tiles(C, team), [&](int64_t block, auto width) {
     constexpr int N = decltype(width)::count;
-    pack_right(Matrix{a.kernel, depth, C, C, 1}, block * kBlock, N, s.weights + block * kBlock * depth);
+    pack_right(Matrix{a.kernel, depth, C, C, 1}, block * kBlock, N, s.weights + block * kBlock * depth, Pieces());
     for (int64_t n = block; n < block + N; ++n)
       store(s.bias + n * kBlock, load_n(a.bias + n * kBlock, C - n * kBlock));
   });
@@ -169,7 +169,7 @@ void convolution_input(const Convolution& a, float* scratch, const Team& team) {
   const int64_t C = a.channels, D = a.features, depth = a.depth(), columns = blocks_of(depth) * kBlock;
   for_blocks(own_tiles(depth, team), [&](int64_t block, auto width) {
     pack_right(Matrix{a.kernel, C, depth, 1, C}, block * kBlock, decltype(width)::count,
-               s.weights + block * kBlock * C);
+               s.weights + block * kBlock * C, Pieces());
   });
   team.wait();
   for (int64_t b = team.index; b < a.batch; b += team.size) {
@@ -178,8 +178,8 @@ void convolution_input(const Convolution& a, float* scratch, const Team& team) {
     for (int64_t first = 0; first < steps; first += kWindows) {
       const int64_t count = smaller(kWindows, steps - first);
       for_blocks(Range{0, blocks_of(depth)}, [&](int64_t block, auto width) {
-        product<decltype(width)::count>(a.dy + (b * a.steps + first) * C, C, s.weights + block * kBlock * C, C,
-                                        s.rows + block * kBlock, columns, false, count);
+        product<decltype(width)::count>(left_rows(a.dy + (b * a.steps + first) * C, count, C), s.weights + block * kBlock * C, C,
+                                        s.rows + block * kBlock, columns, false, count, Pieces());
       });
       for (int64_t i = 0; i < count; ++i) {
         const Range frames = inside(a, first + i);

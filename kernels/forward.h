@@ -73,22 +73,18 @@ void gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
   }
 }
 
-// The same in bfloat16, for up to kGroup places: x W is there, h U is added to it in place.
+// The same of bfloat16s, for up to kGroup places: x W is there, h U is added to it in place.
 inline void forward_group(const ForwardStep& step, Range places, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t B = a.batch, depth = pad_depth(a.outputs);
+  const Pieces pieces(a);
+  const int64_t B = a.batch;
   float* sums = step.ahead + block * step.ahead_block + places.begin * kTile;
   if (step.has_h) {
-    const Product product{step.scratch.states16_at(a, step.s) + places.begin * depth,
-                          depth,
-                          step.scratch.weights16(a, block) + pad_depth(a.features) * kTile,
-                          kTile * 2,
-                          depth,
-                          sums,
-                          kTile,
-                          true};
+    const Product product = whole_product(
+        pieces, pieces.chunks(a.outputs), step.scratch.states16_at(a, step.s) + places.begin * kChunk, B,
+        step.scratch.weights16(a, block) + pieces.room(a.features) * kTile, kGates, sums, kTile, true);
     if (a.h_dropout) {
-      multiply_gated(product, places.size(), B * depth);
+      multiply_gated(product, places.size(), B * pieces.room(a.outputs));
     } else {
       multiply<4>(product, places.size());
     }
@@ -125,12 +121,11 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
       const Vector h = a.h0 ? load_n(a.h0 + row * P + unit, width) : Vector{};
       for (int64_t buffer = 0; buffer < 2; ++buffer) {
         store(scratch.states + (buffer * B + place) * total + unit, h);
-        if (rounds(a)) {
+        if (in_bfloat16(a)) {
           Bfloat16* states = scratch.states16_at(a, buffer);
-          round_state(a, states, place, row, unit, h);
+          cut_state(a, states, place, row, unit, h);
           for (int64_t g = 0; block == blocks_of(P) - 1 && g < scratch.state_gates(a); ++g)
-            for (int64_t u = total; u < pad_depth(P); ++u)
-              states[(g * B + place) * pad_depth(P) + u] = 0;
+            clear_padding(states + (g * Pieces(a).room(P) * B) + place * kChunk, P, Pieces(a), B * kChunk);
         }
         for (int64_t g = 0; scratch.dropped && g < kGates; ++g) {
           const Vector factor = load_n(a.h_dropout + (g * B + row) * P + unit, width);
@@ -195,10 +190,10 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   const int64_t T = a.time, D = a.features, H = a.units, P = a.outputs;
   const ForwardScratch scratch(a, plan, steps, data);
   for (int64_t block = team.index; block < blocks_of(H); block += team.size) {
-    if (rounds(a)) {
+    if (in_bfloat16(a)) {
       auto* panel = const_cast<Bfloat16*>(scratch.weights16(a, block));
-      pack_gates(a.kernel, D, H, block, panel);
-      pack_gates(a.recurrent, P, H, block, panel + pad_depth(D) * kTile);
+      pack_gates(a.kernel, D, H, block, panel, Pieces(a));
+      pack_gates(a.recurrent, P, H, block, panel + Pieces(a).room(D) * kTile, Pieces(a));
     } else if (!gated(a)) {
       float* panel = scratch.weights + block * (D + P) * kTile;
       pack_gates(a.kernel, D, H, block, panel);
@@ -218,7 +213,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
   };
   int64_t turn = 0;
   const auto mine = [&] { return !plan.by_rows || turn++ % team.size == team.index; };
-  if (gated(a) && !rounds(a)) {
+  if (gated(a) && !in_bfloat16(a)) {
     for_blocks(blocks, [&](int64_t block, auto width) {
       constexpr int N = decltype(width)::count;
       float* panel = scratch.weights + block * (D + P) * kTile;
@@ -243,7 +238,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
         } while (ahead_end < T &&
                  ahead_entry(a, scratch.steps, plan, ahead_begin, ahead_end + 1) <= kAhead);
         const Range steps{ahead_begin, ahead_end};
-        if (rounds(a)) {
+        if (in_bfloat16(a)) {
           compute_ahead16(a, scratch, plan, team.index, steps, blocks);
         } else {
           compute_ahead(a, scratch, steps, blocks);
@@ -254,7 +249,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     } else if (a.x_dropout) {
       step.x = drop_inputs(a, scratch, plan, team, s);
     }
-    if (gated(a) && !rounds(a)) {
+    if (gated(a) && !in_bfloat16(a)) {
       for_blocks(blocks, [&](int64_t block, auto width) {
         for_own(active, [&](Range places) {
           auto tile = [&](int64_t place, auto height) {
@@ -271,7 +266,7 @@ void forward(const longshort_lstm& a, const Plan& plan, const Steps& steps, floa
     } else {
       for (int64_t block = blocks.begin; block < blocks.end; ++block) {
         for_own(active, [&](Range places) {
-          if (rounds(a)) {
+          if (in_bfloat16(a)) {
             a.norm_gain ? norm_group(step, places, block) : forward_group(step, places, block);
             return;
           }

@@ -8,21 +8,22 @@ namespace {
 constexpr int64_t kInputRows = 64;
 
 struct InputScratch {
-  float* weights;  // packed W^T, in float32 or in bfloat16
-  float* dz;       // a thread's (kInputRows, P, 4, kLanes); in bfloat16 (kInputRows, 4, padded H)
+  float* weights;  // packed W^T, as floats or as bfloat16s
+  float* dz;       // a thread's (kInputRows, P, 4, kLanes); of bfloat16s (4 chunks of H, kInputRows, kChunk)
   int64_t size;
 
   InputScratch(const longshort_lstm& a, int thread, float* data) {
     const int64_t P = blocks_of(a.units);
-    const int64_t rows = kInputRows * kGates * pad_depth(P * kBlock);
+    const Pieces pieces(a);
+    const int64_t rows = kInputRows * kGates * (pieces.count ? halved(pieces.room(a.units)) : P * kBlock);
     Taker taker{data, 0};
-    weights = taker.take(rounds(a) ? halved(transposed_at(a.units, blocks_of(a.features)))
+    weights = taker.take(in_bfloat16(a) ? halved(transposed_at(a.units, blocks_of(a.features), pieces))
                                     : transposed_size(a.features, a.units));
-    for (int i = 0; i <= thread; ++i) dz = taker.take(rounds(a) ? halved(rows) : rows);
+    for (int i = 0; i <= thread; ++i) dz = taker.take(rows);
     size = taker.used;
   }
   Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
-    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block);
+    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block, Pieces(a));
   }
 };
 
@@ -52,24 +53,20 @@ void input_tile(const longshort_lstm& a, const InputRows& rows, const float* dz,
   }
 }
 
-// The same in bfloat16, for up to kGroup entries and N blocks.
+// The same of bfloat16s, for up to kGroup entries and N blocks.
 template <int N>
 void input_group(const longshort_lstm& a, const InputRows& rows, const InputScratch& scratch,
                  Range entries, int64_t block) {
-  const int64_t D = a.features, B = a.batch, depth = pad_depth(a.units);
+  const int64_t D = a.features, B = a.batch;
+  const Pieces pieces(a);
   alignas(64) float sums[kGroup * kTile];
-  Product product{reinterpret_cast<Bfloat16*>(scratch.dz) + entries.begin * kGates * depth,
-                  kGates * depth,
-                  scratch.weights16(a, block),
-                  N * kLanes * 2,
-                  kGates * depth,
-                  sums,
-                  kTile,
-                  false};
+  const Product product = whole_product(
+      pieces, kGates * pieces.chunks(a.units), reinterpret_cast<Bfloat16*>(scratch.dz) + entries.begin * kChunk,
+      kInputRows, scratch.weights16(a, block), N, sums, kTile, false);
   if (!a.x_dropout) multiply<N>(product, entries.size());
   for (int64_t n = 0; n < N; ++n) {
     const int64_t column = (block + n) * kBlock;
-    if (a.x_dropout) multiply_gates_apart(product, entries.size(), n, depth);
+    if (a.x_dropout) multiply_gates_apart(product, entries.size(), n);
     for (int64_t r = 0; r < entries.size(); ++r) {
       const int64_t row = rows.row[entries.begin + r], time = rows.time[entries.begin + r];
       const float* sum = sums + r * kTile;
@@ -84,19 +81,21 @@ void input_group(const longshort_lstm& a, const InputRows& rows, const InputScra
 // Lays out dz of some entries densely.
 inline void gather_rows(const longshort_lstm& a, int64_t total, int64_t first, int64_t count,
                         float* out) {
-  const int64_t P = blocks_of(a.units), depth = pad_depth(a.units);
+  const Pieces pieces(a);
+  const int64_t P = blocks_of(a.units), step = kInputRows * kChunk, gate = pieces.chunks(a.units) * step;
   auto* out16 = reinterpret_cast<Bfloat16*>(out);
-  for (int64_t i = 0; rounds(a) && i < count * kGates; ++i)  // the padding
-    for (int64_t u = P * kBlock; u < depth; ++u) out16[i * depth + u] = 0;
+  for (int64_t i = 0; pieces.count && i < count * kGates; ++i)
+    clear_padding(out16 + i % kGates * gate + i / kGates * kChunk, a.units, pieces, step);
   for (int64_t p = 0; p < P; ++p) {
     for (int64_t i = 0; i < count; ++i) {
       const float* in = a.dz + (p * total + first + i) * kTile;
-      if (!rounds(a)) {
+      if (!pieces.count) {
         memcpy(out + (i * P + p) * kTile, in, kTile * sizeof(float));
         continue;
       }
       for (int64_t g = 0; g < kGates; ++g)
-        store_bfloat16(out16 + (i * kGates + g) * depth + p * kBlock, load(in + g * kBlock));
+        store_pieces(out16 + g * gate + i * kChunk + pieces.in_row(p * kBlock, step), load(in + g * kBlock), pieces,
+                     step);
     }
   }
 }
@@ -109,11 +108,11 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
   const Range columns{0, blocks_of(D)};
   int64_t turn = 0;
   const auto mine = [&] { return turn++ % team.size == team.index; };
-  if (rounds(a)) {
+  if (in_bfloat16(a)) {
     for_blocks(columns, [&](int64_t block, auto width) {
       if (mine())
         pack_transposed(a.kernel, D, a.units, block, decltype(width)::count,
-                        scratch.weights16(a, block));
+                        scratch.weights16(a, block), Pieces(a));
     });
   } else {
     pack_tiles(a.kernel, D, a.units, columns, scratch.weights, mine);
@@ -143,9 +142,9 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
     gather_rows(a, total, first, chunk.end, scratch.dz);
     for_blocks(columns, [&](int64_t block, auto width) {
       constexpr int N = decltype(width)::count;
-      for (int64_t i = 0; rounds(a) && i < chunk.end; i += kGroup)
+      for (int64_t i = 0; in_bfloat16(a) && i < chunk.end; i += kGroup)
         input_group<N>(a, rows, scratch, Range{i, smaller(i + kGroup, chunk.end)}, block);
-      if (rounds(a)) return;
+      if (in_bfloat16(a)) return;
       for_rows(chunk, [&](int64_t i, auto height) {
         constexpr int R = decltype(height)::count;
         if (gated) {

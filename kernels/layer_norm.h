@@ -124,24 +124,19 @@ void norm_gated_tile(const ForwardStep& step, int64_t place, int64_t block) {
   }
 }
 
-// The same in bfloat16, where x W is always there.
+// The same of bfloat16s, where x W is always there.
 inline void norm_group(const ForwardStep& step, Range places, int64_t block) {
   const longshort_lstm& a = step.a;
-  const int64_t depth = pad_depth(a.outputs);
+  const Pieces pieces(a);
   float* sums[2] = {step.ahead + block * step.ahead_block + places.begin * kTile,
                     step.products_at(1, places.begin, block)};
-  const Product product{step.scratch.states16_at(a, step.s) + places.begin * depth,
-                        depth,
-                        step.scratch.weights16(a, block) + pad_depth(a.features) * kTile,
-                        kTile * 2,
-                        depth,
-                        sums[1],
-                        kTile,
-                        false};
+  const Product product = whole_product(
+      pieces, pieces.chunks(a.outputs), step.scratch.states16_at(a, step.s) + places.begin * kChunk, a.batch,
+      step.scratch.weights16(a, block) + pieces.room(a.features) * kTile, kGates, sums[1], kTile, false);
   if (!step.has_h) {
     memset(sums[1], 0, places.size() * kTile * sizeof(float));
   } else if (a.h_dropout) {
-    multiply_gated(product, places.size(), a.batch * depth);
+    multiply_gated(product, places.size(), a.batch * pieces.room(a.outputs));
   } else {
     multiply<4>(product, places.size());
   }

@@ -1,4 +1,4 @@
-// Products of whole matrices in the tile, of floats or of bfloat16: packing of the right factor, its sums.
+// Products of whole matrices in the tile, of floats or of bfloat16s: packing of the right factor, its sums.
 #pragma once
 #include "bfloat16.h"
 #include "pool.h"
@@ -7,20 +7,34 @@ namespace {
 
 using longshort::Team;
 
-// Floats, or bfloat16 where products round: depths, and room in floats.
-inline int64_t padded(int64_t depth, const float*) { return depth; }
-inline int64_t padded(int64_t depth, const Bfloat16*) { return pad_depth(depth); }
-inline int64_t room(int64_t n, const float*) { return n; }
-inline int64_t room(int64_t n, const Bfloat16*) { return halved(n); }
+// Floats, or bfloat16s: what a depth takes, and its room in floats.
+inline int64_t room_of(int64_t depth, const float*, Pieces) { return depth; }
+inline int64_t room_of(int64_t depth, const Bfloat16*, Pieces pieces) { return pieces.room(depth); }
+inline int64_t floats_of(int64_t n, const float*) { return n; }
+inline int64_t floats_of(int64_t n, const Bfloat16*) { return halved(n); }
 
-inline void write_row(const float* in, int64_t n, int64_t, float* out) {
-  memcpy(out, in, n * sizeof(float));
+// n values, from k on and at most kLanes, of row r of a left factor of `rows` rows.
+inline void write_left(const float* in, int64_t n, int64_t k, float* out, int64_t r, int64_t, int64_t depth,
+                       Pieces) {
+  memcpy(out + r * depth + k, in, n * sizeof(float));
 }
-inline void write_row(const float* in, int64_t n, int64_t depth, Bfloat16* out) {
-  round_row(in, n, depth, out);
+inline void write_left(const float* in, int64_t n, int64_t k, Bfloat16* out, int64_t r, int64_t rows, int64_t,
+                       Pieces pieces) {
+  const int64_t step = rows * kChunk;
+  store_pieces(out + r * kChunk + pieces.in_row(k, step), load_n(in, n), pieces, step);
 }
-LONGSHORT_INLINE void write(float* out, Vector x) { store(out, x); }
-LONGSHORT_INLINE void write(Bfloat16* out, Vector x) { store_bfloat16(out, x); }
+
+// Calls body(blocks, rows) over ranges of both, four tiles of columns and some rows at a time: what the tiles
+// need then stays in a core's own cache, and the rows come from farther away once for all of them.
+constexpr int64_t kNearBlocks = 16, kNearRows = 96;
+template <class Begin, class Body>
+inline void for_near(Range blocks, int64_t rows, Begin begin, Body body) {
+  for (int64_t b = blocks.begin; b < blocks.end; b += kNearBlocks) {
+    const Range some{b, smaller(b + kNearBlocks, blocks.end)};
+    begin(some);
+    for (int64_t r = 0; r < rows; r += kNearRows) body(some, Range{r, smaller(r + kNearRows, rows)});
+  }
+}
 
 // A thread's share of `columns`, in blocks: whole tiles.
 inline Range own_tiles(int64_t columns, const Team& team) {
@@ -28,10 +42,23 @@ inline Range own_tiles(int64_t columns, const Team& team) {
   return Range{4 * tiles.begin, smaller(4 * tiles.end, blocks_of(columns))};
 }
 
+// A left factor: of floats its rows, `stride` floats each; of bfloat16s also what its chunks are apart.
+template <class Number>
+struct LeftRows {
+  const Number* data;
+  int64_t stride, step;
+  LeftRows from(int64_t row) const { return {data + row * stride, stride, step}; }
+};
+
+inline LeftRows<float> left_rows(const float* data, int64_t, int64_t depth) { return {data, depth, 0}; }
+inline LeftRows<Bfloat16> left_rows(const Bfloat16* data, int64_t rows, int64_t) {
+  return {data, kChunk, rows * kChunk};
+}
+
 // out (rows, N kLanes) (+)= left (rows, depth) right, the right factor packed.
 template <int N>
-inline void product(const float* left, int64_t stride, const float* right, int64_t depth, float* out,
-                    int64_t out_stride, bool add, int64_t rows) {
+inline void product(LeftRows<float> left, const float* right, int64_t depth, float* out, int64_t out_stride,
+                    bool add, int64_t rows, Pieces) {
   for_rows(Range{0, rows}, [&](int64_t row, auto height) {
     constexpr int R = decltype(height)::count;
     float* to = out + row * out_stride;
@@ -39,17 +66,17 @@ inline void product(const float* left, int64_t stride, const float* right, int64
     clear(tile);
     for (int r = 0; add && r < R; ++r)
       for (int n = 0; n < N; ++n) tile.sum[r][n] = load(to + r * out_stride + n * kBlock);
-    multiply(tile, left_at<R>(left + row * stride, stride, 1), right, depth);
+    multiply(tile, left_at<R>(left.data + row * left.stride, left.stride, 1), right, depth);
     for (int r = 0; r < R; ++r)
       for (int n = 0; n < N; ++n) store(to + r * out_stride + n * kBlock, tile.sum[r][n]);
   });
 }
 template <int N>
-inline void product(const Bfloat16* left, int64_t stride, const Bfloat16* right, int64_t depth,
-                    float* out, int64_t out_stride, bool add, int64_t rows) {
+inline void product(LeftRows<Bfloat16> left, const Bfloat16* right, int64_t depth, float* out,
+                    int64_t out_stride, bool add, int64_t rows, Pieces pieces) {
   for (int64_t row = 0; row < rows; row += kGroup) {
-    const Product p{left + row * stride,      stride, right, N * kLanes * 2, depth,
-                    out + row * out_stride, out_stride, add};
+    const Product p{pieces, pieces.chunks(depth), left.data + row * left.stride, left.stride, left.step, right,
+                    N * kRightTile, out + row * out_stride, out_stride, add};
     multiply<N>(p, smaller(kGroup, rows - row));
   }
 }
@@ -60,24 +87,27 @@ struct Matrix {
   int64_t depth, columns, by_k, by_column;
 };
 
-// `count` blocks of columns from `first` on as a right factor: (depth, count, kLanes), or in pairs.
-inline void write_right(const float* even, const float* odd, int64_t count, float*& out) {
+// Rows k and k + 1 of `count` blocks of columns of a right factor: (depth, count, kLanes), or of bfloat16s.
+inline void write_right(const float* even, const float* odd, int64_t count, int64_t k, float* out, Pieces) {
   const int64_t width = count * kBlock;
-  memcpy(out, even, width * sizeof(float));
-  if (odd) memcpy(out + width, odd, width * sizeof(float));
-  out += odd ? 2 * width : width;
+  memcpy(out + k * width, even, width * sizeof(float));
+  if (odd) memcpy(out + (k + 1) * width, odd, width * sizeof(float));
 }
-inline void write_right(const float* even, const float* odd, int64_t count, Bfloat16*& out) {
-  for (int64_t n = 0; n < count; ++n, out += 2 * kLanes)
-    store_pairs(out, load(even + n * kBlock), load(odd + n * kBlock));
+inline void write_right(const float* even, const float* odd, int64_t count, int64_t k, Bfloat16* out,
+                        Pieces pieces) {
+  const int64_t step = count * kRightTile;
+  out += pieces.in_column(k, step);
+  for (int64_t n = 0; n < count; ++n)
+    store_pairs(out + n * kRightTile, load(even + n * kBlock), load(odd + n * kBlock), pieces, step);
 }
 template <class Number>
-void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out) {
-  constexpr int64_t kSide = 16;  // by squares: each cache line of the weights is read once
-  const int64_t depth = padded(m.depth, out), columns = smaller(count * kBlock, m.columns - first);
-  for (int64_t k = 0; k < depth; k += kSide) {
+void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Pieces pieces) {
+  constexpr int64_t kSide = kChunk;  // by squares: each cache line of the weights is read once
+  const int64_t columns = smaller(count * kBlock, m.columns - first);
+  for (int64_t k = 0; k < m.depth; k += kSide) {
     float square[kSide][4 * kBlock] = {};
-    const int64_t real = smaller(kSide, m.depth - k), all = smaller(kSide, depth - k);
+    const int64_t real = smaller(kSide, m.depth - k);
+    const int64_t all = sizeof(Number) < sizeof(float) ? kSide : real;
     const float* from = m.data + k * m.by_k + first * m.by_column;
     if (m.by_column == 1) {
       for (int64_t i = 0; i < real; ++i) memcpy(square[i], from + i * m.by_k, columns * sizeof(float));
@@ -86,25 +116,36 @@ void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out) {
         for (int64_t i = 0; i < real; ++i) square[i][c] = from[c * m.by_column + i];
     }
     for (int64_t i = 0; i < all; i += 2)
-      write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, out);
+      write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, k + i, out, pieces);
   }
 }
 
-// The same of a gradient (rows, stride) that is rounded, or not, already.
+// The same of a gradient (rows, stride) that is a left factor already.
 inline void pack_gradient(const float* in, int64_t rows, int64_t stride, int64_t first, int64_t count,
-                          float* out) {
+                          float* out, Pieces) {
   for (int64_t r = 0; r < rows; ++r, out += count * kBlock)
     memcpy(out, in + r * stride + first, count * kBlock * sizeof(float));
 }
 inline void pack_gradient(const Bfloat16* in, int64_t rows, int64_t stride, int64_t first,
-                          int64_t count, Bfloat16* out) {
-  const Bfloat16 none[4 * kBlock] = {};
-  for (int64_t r = 0; r < pad_depth(rows); r += 2) {
-    const Bfloat16* even = r < rows ? in + r * stride + first : none;
-    const Bfloat16* odd = r + 1 < rows ? in + (r + 1) * stride + first : none;
-    for (int64_t c = 0; c < count * kBlock; ++c, out += 2) {
-      out[0] = even[c];
-      out[1] = odd[c];
+                          int64_t count, Bfloat16* out, Pieces pieces) {
+  const Bfloat16 none[kLanes] = {};
+  const int64_t step = count * kRightTile;
+  const auto widen = [](const Bfloat16* p) {
+    typedef uint16_t Halves __attribute__((vector_size(kLanes * 2)));
+    Halves halves;
+    memcpy(&halves, p, sizeof halves);
+    return __builtin_convertvector(halves, Bits);
+  };
+  for (int64_t r = 0; r < longshort::ceil_div(rows, kChunk) * kChunk; r += 2) {
+    for (int64_t n = 0; n < count; ++n) {
+      Bfloat16* to = out + pieces.in_column(r, step) + n * kRightTile;
+      const int64_t column = pieces.in_row(first + n * kBlock, kChunk);
+      for (int64_t i = 0; i < pieces.count; ++i, to += step) {
+        const int64_t at = r * stride + column + i * kChunk;
+        const Bits even = widen(r < rows ? in + at : none);
+        const Bits odd = widen(r + 1 < rows ? in + at + stride : none);
+        store(reinterpret_cast<float*>(to), reinterpret_cast<Vector>(even | (odd << 16)));
+      }
     }
   }
 }

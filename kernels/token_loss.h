@@ -22,47 +22,71 @@ constexpr int64_t kSlice = 512;
 // Scratch of a call; of it all threads write and read everything but `panel`.
 template <class Number>
 struct LossScratch {
+  static constexpr const Number* kKind = nullptr;
+  const Pieces pieces;
   int64_t columns;    // of a row of logits
+  int64_t width;      // floats from one to the next, with room for its gradient in pieces
   Number* by_tokens;  // W as the right factor of z: for each tile of columns (E, its tokens)
   Number* by_values;  // W as the right factor of dy: (V, its values)
-  Number* rows;       // y of a portion
+  Number* rows;       // y of a portion, (rows, E)
   Number* turned;     // y' of a portion and a row of ones, (E + 1, rows)
-  float* logits;      // (rows, columns); then g, as Numbers with the same distance between rows
+  float* logits;      // (rows, width); then g, as a left factor with the same distance between rows
   float* dy;          // of a portion, (rows, E)
   float* sums;        // dW and db: for each tile of columns (E + 1, its tokens)
   float* bias;        // (columns)
   float* losses;      // a row each
-  Number* panel;      // g of a tile of columns as a right factor
+  Number* panel;      // g of a few tiles of columns as right factors
   int64_t size;
 
-  LossScratch(const Loss& a, const LossRows& of, int thread, float* data) {
-    const Number* kind = nullptr;
+  LossScratch(const Loss& a, const LossRows& of, int thread, float* data) : pieces(a) {
     const int64_t V = blocks_of(a.tokens) * kBlock, E = blocks_of(a.size) * kBlock;
     columns = longshort::ceil_div(V, 64) * 64;
+    width = pieces.count == 3 ? columns * 3 / 2 : columns;
     Taker taker{data, 0};
-    const auto take = [&](int64_t n) { return reinterpret_cast<Number*>(taker.take(room(n, kind))); };
-    by_tokens = take(V * padded(a.size, kind));
-    by_values = take(E * padded(a.tokens, kind));
-    rows = take(of.portion * padded(a.size, kind));
-    turned = take((a.size + 1) * padded(of.portion, kind));
-    logits = taker.take(of.portion * columns);
+    const auto take = [&](int64_t n) { return reinterpret_cast<Number*>(taker.take(floats_of(n, kKind))); };
+    by_tokens = take(V * room(a.size));
+    by_values = take(E * room(a.tokens));
+    rows = take(of.portion * room(a.size));
+    turned = take((a.size + 1) * room(of.portion));
+    logits = taker.take(of.portion * width);
     dy = taker.take(of.portion * E);
     sums = taker.take((a.size + 1) * V);
     bias = taker.take(columns);
     losses = taker.take(of.count);
-    for (int i = 0; i <= thread; ++i) panel = take(padded(of.portion, kind) * 4 * kBlock);
+    for (int i = 0; i <= thread; ++i) panel = take(room(of.portion) * kNearBlocks * kBlock);
     size = taker.used;
   }
   Number* gradient() const { return reinterpret_cast<Number*>(logits); }
-  int64_t stride() const { return columns * static_cast<int64_t>(sizeof(float) / sizeof(Number)); }
+  int64_t room(int64_t depth) const { return room_of(depth, kKind, pieces); }
+  int64_t stride() const { return width * static_cast<int64_t>(sizeof(float) / sizeof(Number)); }
 };
+
+// Exponentials -> the gradient of their row, where they lie.
+LONGSHORT_INLINE void write_gradient(float* z, int64_t V, int64_t columns, Vector factor, Vector less, Pieces) {
+  for (int64_t v = 0; v < V; v += kBlock) store(z + v, mul_add(load(z + v), factor, -less));
+  for (int64_t v = V; v < columns; ++v) z[v] = 0;
+}
+LONGSHORT_INLINE void write_gradient(Bfloat16* out, int64_t V, int64_t columns, Vector factor, Vector less,
+                                     Pieces pieces) {
+  const float* z = reinterpret_cast<const float*>(out);
+  const auto value = [&](int64_t v) { return v < V ? mul_add(load(z + v), factor, -less) : Vector{}; };
+  // What is narrower stays behind what is read; what is wider does so from the end on.
+  const bool wider = pieces.count == 3;
+  for (int64_t i = 0; i < columns; i += kChunk) {
+    const int64_t v = wider ? columns - kChunk - i : i;
+    Vector pair[kChunk / kLanes];
+    for (int n = 0; n < kChunk / kLanes; ++n) pair[n] = value(v + n * kLanes);
+    for (int n = 0; n < kChunk / kLanes; ++n)
+      store_pieces(out + pieces.in_row(v + n * kLanes, kChunk), pair[n], pieces, kChunk);
+  }
+}
 
 // A row of logits without the bias -> its gradient, in place; returns the loss.
 //
 // Exponentials are summed before they are divided by their sum, and the label is taken off in between.
 template <class Number>
 float loss_of_row(const Loss& a, const LossRows& of, int64_t target, float* z, const float* bias,
-                  int64_t columns) {
+                  int64_t columns, Pieces pieces) {
   const int64_t V = blocks_of(a.tokens) * kBlock;
   Vector largest = splat(-3.4e38f), sum = {};
   for (int64_t v = 0; v < V; v += kBlock) {
@@ -85,9 +109,7 @@ float loss_of_row(const Loss& a, const LossRows& of, int64_t target, float* z, c
   const float share = a.share, tokens = static_cast<float>(a.tokens), rows = static_cast<float>(of.count);
   z[target] -= (1 - share) * total;
   const Vector factor = splat(1 / (total * rows)), less = splat(share / (tokens * rows));
-  Number* out = reinterpret_cast<Number*>(z);  // where it is narrower, it stays behind what is read
-  for (int64_t v = 0; v < V; v += kBlock) write(out + v, mul_add(load(z + v), factor, -less));
-  for (int64_t v = V; v < columns; ++v) out[v] = 0;
+  write_gradient(reinterpret_cast<Number*>(z), V, columns, factor, less, pieces);
   float loss = __builtin_logf(total) - (1 - share) * wanted;
   if (share) loss -= share * ((all + of.bias_sum) / tokens - highest);
   return loss;
@@ -97,22 +119,27 @@ float loss_of_row(const Loss& a, const LossRows& of, int64_t target, float* z, c
 template <class Number>
 void copy_rows(const Loss& a, const LossRows& of, Range portion, const LossScratch<Number>& s,
                const Team& team) {
-  const int64_t E = a.size, depth = padded(E, s.rows), count = portion.size();
-  const int64_t wide = padded(count, s.rows);
+  const int64_t E = a.size, depth = s.room(E), count = portion.size(), wide = s.room(count);
+  const auto all_of = [](int64_t k) {  // with the zeros behind the last chunk
+    return sizeof(Number) < sizeof(float) ? longshort::ceil_div(k, kChunk) * kChunk : k;
+  };
+  const int64_t reach = all_of(count), across = all_of(E);
   for (int64_t r = longshort::part(count, team.index, team.size).begin;
        r < longshort::part(count, team.index, team.size).end; ++r)
-    write_row(a.y + of.real[portion.begin + r] * E, E, depth, s.rows + r * depth);
+    for (int64_t e = 0; e < across; e += kLanes)
+      write_left(a.y + of.real[portion.begin + r] * E + e, smaller(kLanes, E - e), e, s.rows, r, count, depth,
+                 s.pieces);
   const Range values = longshort::part(E + 1, team.index, team.size);
   float square[kLanes][kLanes];
   for (int64_t e = values.begin; e < values.end; e += kLanes) {
     const int64_t real = smaller(kLanes, values.end - e);
-    for (int64_t r = 0; r < wide; r += kLanes) {
+    for (int64_t r = 0; r < reach; r += kLanes) {
       for (int64_t j = 0; j < kLanes; ++j) {
         const float* row = r + j < count ? a.y + of.real[portion.begin + r + j] * E : nullptr;
         for (int64_t i = 0; i < real; ++i) square[i][j] = !row ? 0 : e + i < E ? row[e + i] : 1;
       }
-      const int64_t width = smaller(kLanes, wide - r);
-      for (int64_t i = 0; i < real; ++i) write_row(square[i], width, width, s.turned + (e + i) * wide + r);
+      const int64_t width = smaller(kLanes, reach - r);
+      for (int64_t i = 0; i < real; ++i) write_left(square[i], width, r, s.turned, e + i, E + 1, wide, s.pieces);
     }
   }
 }
@@ -138,18 +165,18 @@ template <class Number>
 void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team& team) {
   const LossScratch<Number> s(a, of, team.index, scratch);
   const int64_t E = a.size, V = a.tokens;
-  const int64_t by_token = padded(E, s.rows), by_value = padded(V, s.rows);
+  const int64_t by_token = s.room(E), by_value = s.room(V);
   const auto own = [&](int64_t count) { return longshort::part(count, team.index, team.size); };
   const Range own_tokens = own_tiles(V, team);
   // W is (V, E), or by values (E, V).
   const int64_t of_token = a.by_values ? 1 : E, of_value = a.by_values ? V : 1;
   for_blocks(own_tokens, [&](int64_t block, auto width) {
     pack_right(Matrix{a.weights, E, V, of_value, of_token}, block * kBlock, decltype(width)::count,
-               s.by_tokens + block * kBlock * by_token);
+               s.by_tokens + block * kBlock * by_token, s.pieces);
   });
   for_blocks(own_tiles(E, team), [&](int64_t block, auto width) {
     pack_right(Matrix{a.weights, V, E, of_token, of_value}, block * kBlock, decltype(width)::count,
-               s.by_values + block * kBlock * by_value);
+               s.by_values + block * kBlock * by_value, s.pieces);
   });
   if (team.index == 0)
     for (int64_t v = 0; v < s.columns; ++v) s.bias[v] = v < V ? a.bias[v] : -3.4e38f;
@@ -157,38 +184,52 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
   const int64_t portions = longshort::ceil_div(of.count, of.portion);
   for (int64_t i = 0; i < portions; ++i) {
     const Range portion = longshort::part(of.count, i, portions);
-    const int64_t count = portion.size(), wide = padded(count, s.rows);
+    const int64_t count = portion.size();
     copy_rows(a, of, portion, s, team);
     team.wait();
-    for_blocks(own_tokens, [&](int64_t block, auto width) {
-      product<decltype(width)::count>(s.rows, by_token, s.by_tokens + block * kBlock * by_token, by_token,
-                                      s.logits + block * kBlock, s.columns, false, count);
+    for_near(own_tokens, count, [](Range) {}, [&](Range some, Range near) {
+      for_blocks(some, [&](int64_t block, auto width) {
+        product<decltype(width)::count>(
+            left_rows(s.rows, count, E).from(near.begin), s.by_tokens + block * kBlock * by_token, E,
+            s.logits + near.begin * s.width + block * kBlock, s.width, false, near.size(), s.pieces);
+      });
     });
     team.wait();
     const Range rows = own(count);
     for (int64_t r = rows.begin; r < rows.end; ++r) {
       const int64_t row = portion.begin + r;
-      s.losses[row] = loss_of_row<Number>(a, of, a.targets[of.real[row]], s.logits + r * s.columns,
-                                          s.bias, s.columns);
+      s.losses[row] = loss_of_row<Number>(a, of, a.targets[of.real[row]], s.logits + r * s.width, s.bias,
+                                          s.columns, s.pieces);
     }
     team.wait();
     const int64_t E_padded = blocks_of(E) * kBlock;
-    for_blocks(Range{0, blocks_of(E)}, [&](int64_t block, auto width) {
-      constexpr int N = decltype(width)::count;
-      for (int64_t v = 0; v < by_value; v += kSlice) {
-        product<N>(s.gradient() + rows.begin * s.stride() + v, s.stride(),
-                   s.by_values + block * kBlock * by_value + v * N * kBlock, smaller(kSlice, by_value - v),
-                   s.dy + rows.begin * E_padded + block * kBlock, E_padded, v > 0, rows.size());
-      }
-    });
+    for (int64_t v = 0; v < V; v += kSlice) {
+      const LeftRows<Number> left{s.gradient() + rows.begin * s.stride() + s.room(v), s.stride(), kChunk};
+      for_blocks(Range{0, blocks_of(E)}, [&](int64_t block, auto width) {
+        constexpr int N = decltype(width)::count;
+        product<N>(left, s.by_values + (block * by_value + s.room(v) * N) * kBlock, smaller(kSlice, V - v),
+                   s.dy + rows.begin * E_padded + block * kBlock, E_padded, v > 0, rows.size(), s.pieces);
+      });
+    }
     for (int64_t r = rows.begin; r < rows.end; ++r)
       memcpy(a.dy + of.real[portion.begin + r] * E, s.dy + r * E_padded, E * sizeof(float));
+    const int64_t panel = s.room(count) * kBlock;
+    const auto pack = [&](Range some) {
+      for_blocks(some, [&](int64_t block, auto width) {
+        pack_gradient(s.gradient(), count, s.stride(), block * kBlock, decltype(width)::count,
+                      s.panel + (block - some.begin) * panel, s.pieces);
+      });
+    };
+    for_near(own_tokens, E + 1, pack, [&](Range some, Range near) {
+      for_blocks(some, [&](int64_t block, auto width) {
+        constexpr int N = decltype(width)::count;
+        product<N>(left_rows(s.turned, E + 1, count).from(near.begin), s.panel + (block - some.begin) * panel,
+                   count, s.sums + block * kBlock * (E + 1) + near.begin * N * kBlock, N * kBlock, i > 0,
+                   near.size(), s.pieces);
+      });
+    });
     for_blocks(own_tokens, [&](int64_t block, auto width) {
-      constexpr int N = decltype(width)::count;
-      float* sums = s.sums + block * kBlock * (E + 1);
-      pack_gradient(s.gradient(), count, s.stride(), block * kBlock, N, s.panel);
-      product<N>(s.turned, wide, s.panel, wide, sums, N * kBlock, i > 0, E + 1);
-      if (i + 1 == portions) unpack_sums<N>(a, block, sums);
+      if (i + 1 == portions) unpack_sums<decltype(width)::count>(a, block, s.sums + block * kBlock * (E + 1));
     });
     team.wait();
   }
@@ -201,11 +242,11 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
 }
 
 inline int64_t token_loss_scratch(const Loss& a, const LossRows& of, int threads) {
-  if (rounds(a)) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
+  if (in_bfloat16(a)) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
   return LossScratch<float>(a, of, threads - 1, nullptr).size;
 }
 inline void token_loss(const Loss& a, const LossRows& of, float* scratch, const Team& team) {
-  if (rounds(a)) {
+  if (in_bfloat16(a)) {
     loss_of_team<Bfloat16>(a, of, scratch, team);
   } else {
     loss_of_team<float>(a, of, scratch, team);

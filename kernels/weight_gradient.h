@@ -13,21 +13,23 @@ inline int64_t weight_rows(const longshort_lstm& a) { return a.features + a.outp
 // One thread's scratch.
 struct WeightScratch {
   float* sums;   // (P, rows, 4, kLanes)
-  float* left;   // packed [x h 1]: (depth, rows), by tiles; in bfloat16 (4 or 1, rows, depth)
-  float* right;  // in bfloat16 the panel of dz, (depth / 2, 4, kLanes, 2); with dropout else (depth, 4,
+  float* left;   // packed [x h 1]: (depth, rows), by tiles; of bfloat16s (4 or 1, chunks, rows, kChunk)
+  float* right;  // of bfloat16s the panel of dz; with dropout else (depth, 4,
                  // kLanes), its places one after the other
   float* factors;  // with dropout (places, 4, rows)
   int64_t size;
 
   WeightScratch(const longshort_lstm& a, int threads, int thread, float* data) {
     const int64_t rows = longshort::ceil_div(weight_rows(a), threads) + kMaxRows;
-    const int64_t depth = pad_depth(smaller(kDepth, a.time * a.batch));
-    const bool apart = gated(a) && !rounds(a);
+    const Pieces pieces(a);
+    const int64_t most = smaller(kDepth, a.time * a.batch);
+    const int64_t depth = pieces.count ? pieces.room(most) : most;
+    const bool apart = gated(a) && !pieces.count;
     Taker taker{data, 0};
     for (int i = 0; i <= thread; ++i) {
       sums = taker.take(rows * blocks_of(a.units) * kTile);
-      left = taker.take(rounds(a) ? halved(rows * depth * (gated(a) ? kGates : 1)) : rows * depth);
-      right = taker.take(rounds(a) ? halved(depth * kTile) : apart ? depth * kTile : 0);
+      left = taker.take(in_bfloat16(a) ? halved(rows * depth * (gated(a) ? kGates : 1)) : rows * depth);
+      right = taker.take(in_bfloat16(a) ? halved(depth * kTile) : apart ? depth * kTile : 0);
       factors = taker.take(apart ? smaller(kDepth, a.batch) * kGates * rows : 0);
     }
     size = taker.used;
@@ -43,7 +45,13 @@ LONGSHORT_INLINE void left_values(const longshort_lstm& a, int64_t b, int64_t s,
                    : a.h0 ? a.h0 + b * P
                           : nullptr;
   if (m >= D && m + count <= D + P && h) {  // nearly all tiles
+    if (count == kLanes) return store(out, load(h + m - D));
     for (int i = 0; i < count; ++i) out[i] = h[m - D + i];
+    return;
+  }
+  if (m + count <= D) {
+    if (count == kLanes) return store(out, load(x + m));
+    for (int i = 0; i < count; ++i) out[i] = x[m + i];
     return;
   }
   for (int i = 0; i < count; ++i) {
@@ -67,25 +75,35 @@ void pack_left(const longshort_lstm& a, int64_t m, const Entry& from, int64_t de
     left_values(a, at.steps.row[at.place], at.s, m, R, out);
   }
 }
-// Packs `rows` of the left factor of one gate in bfloat16, as (rows, padded depth).
+// Packs `rows` of the left factor of one gate as bfloat16s: chunks of as many rows as a vector has lanes, in
+// pairs of entries, turned.
 inline void pack_left(const longshort_lstm& a, Range rows, const Entry& from, int64_t depth,
                       int64_t g, Bfloat16* out) {
-  const int64_t padded = pad_depth(depth);
+  const Pieces pieces(a);
+  const int64_t step = rows.size() * kChunk;
   for (int64_t m = rows.begin; m < rows.end; m += kLanes) {
     const int count = static_cast<int>(smaller(kLanes, rows.end - m));
     Entry at = from;
-    for (int64_t k = 0; k < padded; k += 2) {
-      float values[2][kLanes] = {};
-      for (int64_t i = 0; i < 2 && k + i < depth; ++i) {
-        if (k + i > 0) at.advance();
-        const int64_t b = at.steps.row[at.place];
-        left_values(a, b, at.s, m, count, values[i]);
-        for (int j = 0; gated(a) && j < count; ++j) values[i][j] *= factor_of(a, b, g, m + j);
+    const auto next = [&](int64_t k) {
+      if (k >= depth) return Vector{};
+      if (k > 0) at.advance();
+      float values[kLanes] = {};
+      const int64_t b = at.steps.row[at.place];
+      left_values(a, b, at.s, m, count, values);
+      for (int j = 0; gated(a) && j < count; ++j) values[j] *= factor_of(a, b, g, m + j);
+      return load(values);
+    };
+    for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+      Vector pairs[3][kLanes];
+      for (int i = 0; i < kLanes; ++i) {
+        const Vector even = next(k + 2 * i), odd = next(k + 2 * i + 1);
+        for_pairs(even, odd, pieces, [&](int piece, Vector pair) { pairs[piece][i] = pair; });
       }
-      Bfloat16 pairs[2 * kLanes];
-      store_pairs(pairs, load(values[0]), load(values[1]));
-      for (int i = 0; i < count; ++i)
-        memcpy(out + (m - rows.begin + i) * padded + k, pairs + 2 * i, 2 * sizeof(Bfloat16));
+      Bfloat16* to = out + (m - rows.begin) * kChunk + pieces.in_row(k, step);
+      for (int piece = 0; piece < pieces.count; ++piece, to += step) {
+        turn(pairs[piece]);
+        for (int i = 0; i < count; ++i) store(reinterpret_cast<float*>(to + i * kChunk), pairs[piece][i]);
+      }
     }
   }
 }
@@ -103,7 +121,7 @@ inline void unpack_sums(const longshort_lstm& a, Range m, int64_t block, const f
 }
 
 // One panel of sums (rows, 4, kLanes) += left x dz of one block, `depth` entries.
-inline void add_products(const WeightScratch& scratch, Range rows, int64_t, const float* dz,
+inline void add_products(const WeightScratch& scratch, Range rows, int64_t, Pieces, const float* dz,
                          int64_t depth, bool first, float* sums) {
   for_rows(rows, [&](int64_t m, auto height) {
     constexpr int R = decltype(height)::count;
@@ -118,25 +136,25 @@ inline void add_products(const WeightScratch& scratch, Range rows, int64_t, cons
       for (int g = 0; g < 4; ++g) store(out + r * kTile + g * kBlock, tile.sum[r][g]);
   });
 }
-inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gates,
+inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gates, Pieces pieces,
                            const float* dz, int64_t depth, bool first, float* sums) {
-  const int64_t padded = pad_depth(depth);
+  constexpr int64_t kStep = kGates * kRightTile;
   auto* right = reinterpret_cast<Bfloat16*>(scratch.right);
-  for (int64_t k = 0; k < padded; k += 2) {
+  for (int64_t k = 0; k < longshort::ceil_div(depth, kChunk) * kChunk; k += 2) {
     for (int64_t g = 0; g < kGates; ++g) {
       const auto value = [&](int64_t i) {
         return i < depth ? load(dz + i * kTile + g * kBlock) : Vector{};
       };
-      store_pairs(right + k * kTile + g * 2 * kLanes, value(k), value(k + 1));
+      store_pairs(right + pieces.in_column(k, kStep) + g * kRightTile, value(k), value(k + 1), pieces, kStep);
     }
   }
   const auto* left = reinterpret_cast<const Bfloat16*>(scratch.left);
   for (int64_t m = 0; m < rows.size(); m += kGroup) {
-    const Product product{left + m * padded, padded,           right, kTile * 2,
-                          padded,            sums + m * kTile, kTile, !first};
+    const Product product = whole_product(pieces, pieces.chunks(depth), left + m * kChunk, rows.size(), right,
+                                          kGates, sums + m * kTile, kTile, !first);
     const int64_t count = smaller(kGroup, rows.size() - m);
     if (gates > 1) {
-      multiply_gated(product, count, rows.size() * padded);
+      multiply_gated(product, count, rows.size() * pieces.room(depth));
     } else {
       multiply<4>(product, count);
     }
@@ -215,9 +233,9 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
                      Range rows, const float* all_dz) {
   const int64_t P = blocks_of(a.units), total = steps.total(a);
   const int64_t gates = gated(a) ? kGates : 1;
-  if (total == 0 || (gates > 1 && !rounds(a)))
+  if (total == 0 || (gates > 1 && !in_bfloat16(a)))
     memset(scratch.sums, 0, P * rows.size() * kTile * sizeof(float));
-  if (gates > 1 && !rounds(a)) {
+  if (gates > 1 && !in_bfloat16(a)) {
     add_rows_apart(a, steps, scratch, rows, all_dz);
     return unpack_all(a, scratch, rows);
   }
@@ -227,10 +245,10 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     const int64_t depth = smaller(kDepth, total - first);
     const Entry from(steps, s, first);
     s = from.s;
-    if (rounds(a)) {
+    if (in_bfloat16(a)) {
       auto* left = reinterpret_cast<Bfloat16*>(scratch.left);
       for (int64_t g = 0; g < gates; ++g)
-        pack_left(a, rows, from, depth, g, left + g * rows.size() * pad_depth(depth));
+        pack_left(a, rows, from, depth, g, left + g * rows.size() * Pieces(a).room(depth));
     } else {
       for_rows(rows, [&](int64_t m, auto height) {
         constexpr int R = decltype(height)::count;
@@ -240,8 +258,8 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     for (int64_t block = 0; block < P; ++block) {
       const float* dz = all_dz + (block * total + first) * kTile;
       float* sums = scratch.sums + block * rows.size() * kTile;
-      const auto add = rounds(a) ? add_products16 : add_products;
-      add(scratch, rows, gates, dz, depth, first == 0, sums);
+      const auto add = in_bfloat16(a) ? add_products16 : add_products;
+      add(scratch, rows, gates, Pieces(a), dz, depth, first == 0, sums);
     }
   }
   unpack_all(a, scratch, rows);

@@ -89,7 +89,12 @@ def assert_matches(inputs, gradients, slack=1.0):
         assert np.max(np.abs(got[name] - value)) / scale < 4 * bound, name
 
 
-@pytest.mark.parametrize("sizes", SIZES)
+# Enough entries and units, and features for the gradient of x, for products whose floats are in
+# three pieces, on the sets that multiply bfloat16 fastest.
+PIECES = [(30, 20, 257, 49), (16, 17, 256, 64)]
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, *PIECES])
 @pytest.mark.parametrize("dropout", ["none", "x", "h", "both"])
 def test_sizes(isa, sizes, dropout):
     rng = np.random.default_rng(sum(sizes))
@@ -114,7 +119,7 @@ def test_options(isa, bias, mask, states, dropout, reverse):
 RAGGED = [(40, 9, 3, 24), (11, 12, 5, 130), (3, 40, 200, 300), (1, 30, 40, 40)]
 
 
-@pytest.mark.parametrize("sizes", RAGGED)
+@pytest.mark.parametrize("sizes", [*RAGGED, *PIECES])
 @pytest.mark.parametrize("kind", ["right", "left", None])
 @pytest.mark.parametrize("reverse", BOTH)
 def test_padding(isa, sizes, kind, reverse):
@@ -129,6 +134,48 @@ def test_padding_with_dropout(isa, kind, sizes):
     rng = np.random.default_rng(5)
     inputs = make_inputs(rng, *sizes, mask=kind, dropout="both")
     assert_matches(inputs, arriving(rng, inputs))
+
+
+LANES = {"portable": 4, "neon": 4, "avx2": 8}  # of a vector, else 16
+
+
+def gradients_of_dz(rng, inputs, isa):
+    """Some dz, (B, T, 4H), and the gradients of the kernel and of x that follow from it."""
+    B, T, D = inputs.x.shape
+    H, outputs = inputs.units, library.lstm_forward(inputs)
+    saved = rng.normal(size=outputs["gates"].shape).astype(np.float32)
+    dkernel, drecurrent = np.empty((D, 4 * H), np.float32), np.empty((H, 4 * H), np.float32)
+    dx = np.empty((B, T, D), np.float32)
+    written = dict(dkernel=dkernel, drecurrent=drecurrent)
+    library.call("weight_gradient", inputs, hs=outputs["hs"], dz=saved, **written)
+    library.call("input_gradient", inputs, dz=saved, dx=dx)
+    by_blocks = saved.reshape(-1, T, B, 4, LANES.get(isa, 16))
+    dz = by_blocks.transpose(2, 1, 3, 0, 4).reshape(B, T, 4, -1)[..., :H]
+    return dz.reshape(B, T, 4 * H).astype(float), dkernel, dx
+
+
+@pytest.mark.parametrize("sizes", PIECES)
+def test_factors_keep_all_bits_of_a_float(isa, sizes):
+    rng = np.random.default_rng(7)
+    (B, T, D, H), every = sizes, np.arange(sizes[2])
+    inputs = make_inputs(rng, *sizes, mask=None)
+    # One entry of x and one weight for each feature: each element of both gradients is one product.
+    b, t, column = (rng.integers(0, n, D) for n in (B, T, 4 * H))
+    x, kernel = np.zeros_like(inputs.x), np.zeros_like(inputs.kernel)
+    x[b, t, every], kernel[every, column] = inputs.x[b, t, every], inputs.kernel[every, column]
+    dz, dkernel, dx = gradients_of_dz(rng, replace(inputs, x=x, kernel=kernel), isa)
+    np.testing.assert_allclose(dkernel, x[b, t, every][:, None] * dz[b, t], rtol=4 * EPS)
+    np.testing.assert_allclose(dx, dz[..., column] * kernel[every, column], rtol=4 * EPS)
+
+
+def test_what_is_not_a_number_stays_so(isa):
+    rng = np.random.default_rng(8)
+    inputs = make_inputs(rng, *PIECES[0], mask=None)
+    bits = np.array([0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF], np.uint32)  # kinds of NaN
+    inputs.x[3, 5, : len(bits)] = bits.view(np.float32)
+    _, dkernel, _ = gradients_of_dz(rng, inputs, isa)
+    assert np.isnan(dkernel[: len(bits)]).all()
+    assert np.isfinite(dkernel[len(bits) :]).all()
 
 
 # The variants: each option alone and all pairs, with all the rest.

@@ -187,7 +187,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
 ]
 
 
-def build(folder: Path) -> Path:
+def build(folder: Path, *options: str) -> Path:
     """Compile the kernels of `folder`; return the library."""
     commands = [
         [
@@ -197,7 +197,7 @@ def build(folder: Path) -> Path:
             "-B",
             folder / "build",
             f"-DPython_EXECUTABLE={sys.executable}",
-            "-DLONGSHORT_SETS=avx2;neon;portable",
+            *options,
             "-DCMAKE_BUILD_TYPE=None",  # fast to compile
             "-DCMAKE_CXX_FLAGS=-O1",
         ],
@@ -215,7 +215,7 @@ MUTATIONS += [
         ("if (share) loss -=", "if (false) loss -="),
         ("splat(share / (tokens * rows))", "splat(share / rows)"),
         ("e + i < E ? row[e + i] : 1", "e + i < E ? row[e + i] : 0"),
-        ("N * kBlock, i > 0, E + 1", "N * kBlock, false, E + 1"),
+        ("N * kBlock, i > 0,", "N * kBlock, false,"),
         ("E_padded, v > 0, rows", "E_padded, false, rows"),
         ("a.by_values ? 1 : E, of_value", "E, of_value"),
         ("of.real[portion.begin + r] * E, s.dy", "(portion.begin + r) * E, s.dy"),
@@ -270,6 +270,20 @@ MUTATIONS += [
 ]
 
 
+# Products of bfloat16s: with AMX in plain code.
+BFLOAT16 = [
+    ("bfloat16.h", "load_left(c + 1), dot();", "load_left(c + 1);", "kernels"),
+    ("bfloat16.h", "load_left(c + 2), dot();", "", "kernels"),
+    ("bfloat16.h", "load(out + i * kLanes) + load(to", "load(to", "kernels"),
+    ("pieces.h", "k < n ? load_n(in + k, n - k)", "k < n ? load(in + k)", "kernels"),
+    ("pieces.h", "low[2 * i + 1] = b[i];", "low[2 * i + 1] = a[i];", "kernels"),
+    ("products.h", "column + i * kChunk", "column", "token_loss_kernel"),
+    ("products.h", "even | (odd << 16)", "odd | (even << 16)", "token_loss_kernel"),
+    ("token_loss.h", "wider ? columns - kChunk - i : i", "i", "token_loss_kernel"),
+]
+MUTATIONS += BFLOAT16
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("cmake"), reason="needs cmake and a compiler")
 @pytest.mark.parametrize("mutation", [None, *MUTATIONS], ids=lambda m: m and f"{m[0]}-{m[1][:20]}")
@@ -283,7 +297,10 @@ def test_mutation_is_noticed(mutation, tmp_path):
         text = file.read_text()
         assert text.count(old) == 1, "the mutation no longer fits the source"
         file.write_text(text.replace(old, new))
-    library = build(tmp_path)
+    options = ["-DLONGSHORT_SETS=avx2;neon;portable"]
+    if mutation in BFLOAT16:
+        options = ["-DLONGSHORT_SETS=amx;portable", "-DLONGSHORT_EMULATED=ON"]
+    library = build(tmp_path, *options)
     arguments = ["-x", "-q", "-n0", "-p", "no:cacheprovider", ROOT / "tests" / f"test_{tests}.py"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],

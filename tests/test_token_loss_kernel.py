@@ -28,6 +28,8 @@ SIZES = [
     (33, 130, 129),
     (800, 20, 50),
     (5, 20, 600),
+    (70, 33, 129),  # with floats in three pieces where that is faster, as
+    (600, 64, 1000),  # with several portions, slices and tiles of columns
 ]
 
 
@@ -83,6 +85,14 @@ def test_bfloat16_rounds_the_factors(size: tuple[int, int, int], isa: str) -> No
     assert_near(found, by_definition(**given, share=0.0), 2**-7 * (1 + size[1] ** 0.5), given)
     rounded = any((a != b).any() for a, b in zip(found, token_loss(**given), strict=True))
     assert rounded == (isa in ("amx", "avx512_bf16"))
+
+
+def test_errors_are_those_of_float32() -> None:
+    given = problem(600, 64, 1000)
+    given["weights"] /= 8
+    found, expected = token_loss(**given), by_definition(**given, share=0.0)
+    for a, b in zip(found[1:], expected[1:], strict=True):
+        assert np.sqrt(np.mean((a - b) ** 2)) < 2 * EPS * np.abs(b).max()
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
