@@ -76,7 +76,7 @@ inline void compute_ahead16(const longshort_lstm& a, const ForwardScratch& scrat
       for (int64_t g = 0; g < kGates; ++g) {
         const float* factor = a.x_dropout + (g * B + row) * D;
         Bfloat16* out = inputs + g * pieces.chunks(D) * step + entry * kChunk;
-        for (int64_t d = 0; d < longshort::ceil_div(D, kChunk) * kChunk; d += kLanes) {
+        for (int64_t d = 0; d < whole_chunks(D); d += kLanes) {
           const Vector v = d < D ? load_n(x + d, D - d) * load_n(factor + d, D - d) : Vector{};
           store_pieces(out + pieces.in_row(d, step), v, pieces, step);
         }

@@ -191,7 +191,7 @@ inline void pack_gates(const float* weights, int64_t depth, int64_t units, int64
   const auto row = [&](int64_t k, int64_t g) {
     return k < depth ? load_n(weights + (k * kGates + g) * units + first, width) : Vector{};
   };
-  for (int64_t k = 0; k < longshort::ceil_div(depth, kChunk) * kChunk; k += 2)
+  for (int64_t k = 0; k < whole_chunks(depth); k += 2)
     for (int64_t g = 0; g < kGates; ++g)
       store_pairs(out + pieces.in_column(k, step) + g * kRightTile, row(k, g), row(k + 1, g), pieces, step);
 }

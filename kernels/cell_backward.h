@@ -17,7 +17,7 @@ struct BackwardScratch {
   float* dh;       // (B, width) by places, the gradient of h that passes a step unchanged; its width
                    // is P in whole blocks
   float* rows;     // (2, B, blocks, 4, kLanes) by places, dz of the step done last and of this one;
-                   // as bfloat16s (2, 4 chunks of H, B, kChunk)
+                   // as bfloat16s (2, 4, chunks of H, B, kChunk)
   float* sums;        // (blocks, B, num_sums, kLanes) by places, with layer norm by tiles of places, see
                       // above, or null
   float* norm_gains;  // (blocks, 2, 4, kLanes), layer norm's of x W and h U, or null, as are
@@ -31,12 +31,13 @@ struct BackwardScratch {
       : steps(made), varied(::varied(a)) {
     const int64_t blocks = blocks_of(a.units), width = blocks_of(a.outputs) * kBlock;
     Taker taker{data, 0};
-    weights = taker.take(in_bfloat16(a) ? halved(transposed_at(a.units, blocks_of(a.outputs), Pieces(a)))
-                                    : transposed_size(a.outputs, a.units));
+    const Pieces pieces(a);
+    weights = taker.take(pieces.count ? halved(transposed_at(a.units, blocks_of(a.outputs), pieces))
+                                      : transposed_size(a.outputs, a.units));
     dc = taker.take(states_of(a) * blocks * a.batch * kBlock);
     dh = taker.take(a.batch * width);
-    rows = taker.take(in_bfloat16(a) ? halved(2 * a.batch * kGates * Pieces(a).room(a.units))
-                                 : 2 * blocks * a.batch * kTile);
+    rows = taker.take(pieces.count ? halved(2 * a.batch * kGates * pieces.room(a.units))
+                                   : 2 * blocks * a.batch * kTile);
     sums = taker.take(blocks * a.batch * num_sums(a) * kBlock);
     norm_gains = taker.take(a.norm_gain ? 2 * blocks * kTile : 0);
     dcells = taker.take(a.norm_gain ? a.batch * blocks * kBlock : 0);

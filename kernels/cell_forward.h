@@ -59,7 +59,7 @@ struct ForwardScratch {
     const int64_t D16 = pieces.room(a.features), P16 = pieces.room(a.outputs);
     Taker taker{data, 0};
     weights = taker.take(in_bfloat16(a) ? halved(blocks * (D16 + P16) * kTile)
-                                    : blocks * (a.features + a.outputs) * kTile);
+                                        : blocks * (a.features + a.outputs) * kTile);
     bias = taker.take(blocks * kTile);
     cells = taker.take(longshort::states_of(a) * blocks * B * kBlock);
     states = taker.take(2 * B * width);

@@ -178,8 +178,9 @@ void convolution_input(const Convolution& a, float* scratch, const Team& team) {
     for (int64_t first = 0; first < steps; first += kWindows) {
       const int64_t count = smaller(kWindows, steps - first);
       for_blocks(Range{0, blocks_of(depth)}, [&](int64_t block, auto width) {
-        product<decltype(width)::count>(left_rows(a.dy + (b * a.steps + first) * C, count, C), s.weights + block * kBlock * C, C,
-                                        s.rows + block * kBlock, columns, false, count, Pieces());
+        const auto left = left_rows(a.dy + (b * a.steps + first) * C, count, C);
+        product<decltype(width)::count>(left, s.weights + block * kBlock * C, C, s.rows + block * kBlock, columns,
+                                        false, count, Pieces());
       });
       for (int64_t i = 0; i < count; ++i) {
         const Range frames = inside(a, first + i);

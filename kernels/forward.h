@@ -125,7 +125,7 @@ inline void start_forward(const longshort_lstm& a, const ForwardScratch& scratch
           Bfloat16* states = scratch.states16_at(a, buffer);
           cut_state(a, states, place, row, unit, h);
           for (int64_t g = 0; block == blocks_of(P) - 1 && g < scratch.state_gates(a); ++g)
-            clear_padding(states + (g * Pieces(a).room(P) * B) + place * kChunk, P, Pieces(a), B * kChunk);
+            clear_padding(states + g * Pieces(a).room(P) * B + place * kChunk, P, Pieces(a), B * kChunk);
         }
         for (int64_t g = 0; scratch.dropped && g < kGates; ++g) {
           const Vector factor = load_n(a.h_dropout + (g * B + row) * P + unit, width);

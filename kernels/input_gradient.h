@@ -7,23 +7,27 @@ namespace {
 // Entries whose dz is laid out densely at a time.
 constexpr int64_t kInputRows = 64;
 
+inline Pieces input_pieces(const longshort_lstm& a) {
+  return Pieces::of_many(a, a.batch * a.time >= 256 && a.units >= 48 && a.features >= 256 && !a.x_dropout);
+}
+
 struct InputScratch {
   float* weights;  // packed W^T, as floats or as bfloat16s
-  float* dz;       // a thread's (kInputRows, P, 4, kLanes); of bfloat16s (4 chunks of H, kInputRows, kChunk)
+  float* dz;       // a thread's (kInputRows, P, 4, kLanes); of bfloat16s (4, chunks of H, kInputRows, kChunk)
   int64_t size;
 
   InputScratch(const longshort_lstm& a, int thread, float* data) {
     const int64_t P = blocks_of(a.units);
-    const Pieces pieces(a);
+    const Pieces pieces = input_pieces(a);
     const int64_t rows = kInputRows * kGates * (pieces.count ? halved(pieces.room(a.units)) : P * kBlock);
     Taker taker{data, 0};
-    weights = taker.take(in_bfloat16(a) ? halved(transposed_at(a.units, blocks_of(a.features), pieces))
-                                    : transposed_size(a.features, a.units));
+    weights = taker.take(pieces.count ? halved(transposed_at(a.units, blocks_of(a.features), pieces))
+                                      : transposed_size(a.features, a.units));
     for (int i = 0; i <= thread; ++i) dz = taker.take(rows);
     size = taker.used;
   }
   Bfloat16* weights16(const longshort_lstm& a, int64_t block) const {
-    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block, Pieces(a));
+    return reinterpret_cast<Bfloat16*>(weights) + transposed_at(a.units, block, input_pieces(a));
   }
 };
 
@@ -58,7 +62,7 @@ template <int N>
 void input_group(const longshort_lstm& a, const InputRows& rows, const InputScratch& scratch,
                  Range entries, int64_t block) {
   const int64_t D = a.features, B = a.batch;
-  const Pieces pieces(a);
+  const Pieces pieces = input_pieces(a);
   alignas(64) float sums[kGroup * kTile];
   const Product product = whole_product(
       pieces, kGates * pieces.chunks(a.units), reinterpret_cast<Bfloat16*>(scratch.dz) + entries.begin * kChunk,
@@ -81,7 +85,7 @@ void input_group(const longshort_lstm& a, const InputRows& rows, const InputScra
 // Lays out dz of some entries densely.
 inline void gather_rows(const longshort_lstm& a, int64_t total, int64_t first, int64_t count,
                         float* out) {
-  const Pieces pieces(a);
+  const Pieces pieces = input_pieces(a);
   const int64_t P = blocks_of(a.units), step = kInputRows * kChunk, gate = pieces.chunks(a.units) * step;
   auto* out16 = reinterpret_cast<Bfloat16*>(out);
   for (int64_t i = 0; pieces.count && i < count * kGates; ++i)
@@ -104,15 +108,16 @@ inline void gather_rows(const longshort_lstm& a, int64_t total, int64_t first, i
 void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, const Team& team) {
   const int64_t B = a.batch, T = a.time, D = a.features;
   const bool gated = a.x_dropout != nullptr;
+  const Pieces pieces = input_pieces(a);
   const InputScratch scratch(a, team.index, data);
   const Range columns{0, blocks_of(D)};
   int64_t turn = 0;
   const auto mine = [&] { return turn++ % team.size == team.index; };
-  if (in_bfloat16(a)) {
+  if (pieces.count) {
     for_blocks(columns, [&](int64_t block, auto width) {
       if (mine())
         pack_transposed(a.kernel, D, a.units, block, decltype(width)::count,
-                        scratch.weights16(a, block), Pieces(a));
+                        scratch.weights16(a, block), pieces);
     });
   } else {
     pack_tiles(a.kernel, D, a.units, columns, scratch.weights, mine);
@@ -142,9 +147,9 @@ void input_gradient(const longshort_lstm& a, const Steps& steps, float* data, co
     gather_rows(a, total, first, chunk.end, scratch.dz);
     for_blocks(columns, [&](int64_t block, auto width) {
       constexpr int N = decltype(width)::count;
-      for (int64_t i = 0; in_bfloat16(a) && i < chunk.end; i += kGroup)
+      for (int64_t i = 0; pieces.count && i < chunk.end; i += kGroup)
         input_group<N>(a, rows, scratch, Range{i, smaller(i + kGroup, chunk.end)}, block);
-      if (in_bfloat16(a)) return;
+      if (pieces.count) return;
       for_rows(chunk, [&](int64_t i, auto height) {
         constexpr int R = decltype(height)::count;
         if (gated) {

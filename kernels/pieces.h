@@ -17,31 +17,32 @@ typedef uint16_t Bfloat16;
 constexpr int64_t kChunk = 32;
 constexpr int64_t kRightTile = kChunk * kLanes;  // bfloat16s of a chunk of one column block
 
-#if LONGSHORT_AMX
-// Whether three bfloat16s a factor pay: in products over all of a call's entries, where each tile is used often.
-// In the loop over time they would not: its weights, half as large again, come from afar at each step.
-inline bool worth_pieces(const longshort_lstm& a) {
-  if (a.batch * a.time < 256 || a.units < 48) return false;
-  return a.dkernel || (a.dx && a.features >= 256);
-}
-inline bool worth_pieces(const longshort_token_loss& a) { return a.rows >= 64 && a.size >= 32; }
-#endif
-
 // How many bfloat16s a factor is made of: one, which rounds it, or three, which are it. Each has a chunk of
 // its own, one behind the other. 0: the products are of floats.
 struct Pieces {
   int count = 0;
 
   Pieces() = default;
+  // As the call says: it rounds, where the set can multiply what it gets.
   template <class Call>
   LONGSHORT_INLINE explicit Pieces(const Call& a) {
-#if LONGSHORT_AMX
-    count = a.bfloat16 ? 1 : worth_pieces(a) ? 3 : 0;
-#elif LONGSHORT_AVX512_BF16
+#if LONGSHORT_AMX || LONGSHORT_AVX512_BF16
     count = a.bfloat16 ? 1 : 0;
 #else
     (void)a;
 #endif
+  }
+  // The same, but three where that is faster than floats and `worth` it. Not in the loop over time, whose weights,
+  // half as large again then, come from afar at each step; so a row's bits do not depend on its batch.
+  template <class Call>
+  static Pieces of_many(const Call& a, bool worth) {
+    Pieces pieces(a);
+#if LONGSHORT_AMX
+    if (worth && !pieces.count) pieces.count = 3;
+#else
+    (void)worth;
+#endif
+    return pieces;
   }
   // Chunks that a depth takes, and the first of those that k is in.
   LONGSHORT_INLINE int64_t chunks(int64_t depth) const { return longshort::ceil_div(depth, kChunk) * count; }
@@ -55,6 +56,9 @@ struct Pieces {
     return chunk(k) * step + k % kChunk * kLanes;
   }
 };
+
+// A depth with what its last chunk has beyond it.
+inline int64_t whole_chunks(int64_t depth) { return longshort::ceil_div(depth, kChunk) * kChunk; }
 
 // Whether a call's products are of bfloat16s.
 template <class Call>
@@ -98,12 +102,12 @@ LONGSHORT_INLINE void store_pieces(Bfloat16* p, Vector x, Pieces pieces, int64_t
 }
 // A row of n floats; what is left of its last chunk is zero.
 inline void store_row(const float* in, int64_t n, Bfloat16* out, Pieces pieces, int64_t step) {
-  for (int64_t k = 0; k < longshort::ceil_div(n, kChunk) * kChunk; k += kLanes)
+  for (int64_t k = 0; k < whole_chunks(n); k += kLanes)
     store_pieces(out + pieces.in_row(k, step), k < n ? load_n(in + k, n - k) : Vector{}, pieces, step);
 }
 // Zeros behind a row of n floats that was written in whole vectors.
 inline void clear_padding(Bfloat16* row, int64_t n, Pieces pieces, int64_t step) {
-  const int64_t end = longshort::ceil_div(n, kChunk) * kChunk;
+  const int64_t end = whole_chunks(n);
   for (int64_t k = longshort::ceil_div(n, kLanes) * kLanes; k < end; k += kLanes)
     store_pieces(row + pieces.in_row(k, step), Vector{}, pieces, step);
 }

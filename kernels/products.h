@@ -7,13 +7,14 @@ namespace {
 
 using longshort::Team;
 
-// Floats, or bfloat16s: what a depth takes, and its room in floats.
+// Floats, or bfloat16s: how many of them a row of so much depth takes, and floats that hold n of them.
 inline int64_t room_of(int64_t depth, const float*, Pieces) { return depth; }
 inline int64_t room_of(int64_t depth, const Bfloat16*, Pieces pieces) { return pieces.room(depth); }
 inline int64_t floats_of(int64_t n, const float*) { return n; }
 inline int64_t floats_of(int64_t n, const Bfloat16*) { return halved(n); }
 
-// n values, from k on and at most kLanes, of row r of a left factor of `rows` rows.
+// n values, from k on and at most kLanes, of row r of a left factor of `rows` rows; of bfloat16s with zeros up to
+// kLanes, where n may be below 0.
 inline void write_left(const float* in, int64_t n, int64_t k, float* out, int64_t r, int64_t, int64_t depth,
                        Pieces) {
   memcpy(out + r * depth + k, in, n * sizeof(float));
@@ -136,7 +137,7 @@ inline void pack_gradient(const Bfloat16* in, int64_t rows, int64_t stride, int6
     memcpy(&halves, p, sizeof halves);
     return __builtin_convertvector(halves, Bits);
   };
-  for (int64_t r = 0; r < longshort::ceil_div(rows, kChunk) * kChunk; r += 2) {
+  for (int64_t r = 0; r < whole_chunks(rows); r += 2) {
     for (int64_t n = 0; n < count; ++n) {
       Bfloat16* to = out + pieces.in_column(r, step) + n * kRightTile;
       const int64_t column = pieces.in_row(first + n * kBlock, kChunk);

@@ -13,7 +13,8 @@
 namespace longshort {
 namespace {
 
-// Logits in memory at once, 16 MB, and rows: a tile's column of gradients then fits a core's own cache.
+// Logits in memory at once, 16 MB or, where their gradient is in three pieces, 24, and rows: four tiles' columns of
+// gradients then fit a core's own cache, nearly.
 constexpr int64_t kMostLogits = int64_t{1} << 22;
 constexpr int64_t kMostRows = 512;
 

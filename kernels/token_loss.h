@@ -19,6 +19,8 @@ using Loss = longshort_token_loss;
 // Depth that the gradient of y sums at a time: that much of the weights stays in a core's own cache.
 constexpr int64_t kSlice = 512;
 
+inline Pieces loss_pieces(const Loss& a) { return Pieces::of_many(a, a.rows >= 64 && a.size >= 32); }
+
 // Scratch of a call; of it all threads write and read everything but `panel`.
 template <class Number>
 struct LossScratch {
@@ -38,7 +40,8 @@ struct LossScratch {
   Number* panel;      // g of a few tiles of columns as right factors
   int64_t size;
 
-  LossScratch(const Loss& a, const LossRows& of, int thread, float* data) : pieces(a) {
+  LossScratch(const Loss& a, const LossRows& of, int thread, float* data)
+      : pieces(loss_pieces(a)) {
     const int64_t V = blocks_of(a.tokens) * kBlock, E = blocks_of(a.size) * kBlock;
     columns = longshort::ceil_div(V, 64) * 64;
     width = pieces.count == 3 ? columns * 3 / 2 : columns;
@@ -121,7 +124,7 @@ void copy_rows(const Loss& a, const LossRows& of, Range portion, const LossScrat
                const Team& team) {
   const int64_t E = a.size, depth = s.room(E), count = portion.size(), wide = s.room(count);
   const auto all_of = [](int64_t k) {  // with the zeros behind the last chunk
-    return sizeof(Number) < sizeof(float) ? longshort::ceil_div(k, kChunk) * kChunk : k;
+    return sizeof(Number) < sizeof(float) ? whole_chunks(k) : k;
   };
   const int64_t reach = all_of(count), across = all_of(E);
   for (int64_t r = longshort::part(count, team.index, team.size).begin;
@@ -242,11 +245,11 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
 }
 
 inline int64_t token_loss_scratch(const Loss& a, const LossRows& of, int threads) {
-  if (in_bfloat16(a)) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
+  if (loss_pieces(a).count) return LossScratch<Bfloat16>(a, of, threads - 1, nullptr).size;
   return LossScratch<float>(a, of, threads - 1, nullptr).size;
 }
 inline void token_loss(const Loss& a, const LossRows& of, float* scratch, const Team& team) {
-  if (in_bfloat16(a)) {
+  if (loss_pieces(a).count) {
     loss_of_team<Bfloat16>(a, of, scratch, team);
   } else {
     loss_of_team<float>(a, of, scratch, team);

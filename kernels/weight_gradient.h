@@ -10,6 +10,11 @@ constexpr int64_t kDepth = 512;
 
 inline int64_t weight_rows(const longshort_lstm& a) { return a.features + a.outputs + 1; }
 
+// With dropout, which has a left factor for each gate, three of each would be slower than floats.
+inline Pieces weight_pieces(const longshort_lstm& a) {
+  return Pieces::of_many(a, a.batch * a.time >= 256 && a.units >= 48 && !gated(a));
+}
+
 // One thread's scratch.
 struct WeightScratch {
   float* sums;   // (P, rows, 4, kLanes)
@@ -21,15 +26,15 @@ struct WeightScratch {
 
   WeightScratch(const longshort_lstm& a, int threads, int thread, float* data) {
     const int64_t rows = longshort::ceil_div(weight_rows(a), threads) + kMaxRows;
-    const Pieces pieces(a);
+    const Pieces pieces = weight_pieces(a);
     const int64_t most = smaller(kDepth, a.time * a.batch);
     const int64_t depth = pieces.count ? pieces.room(most) : most;
     const bool apart = gated(a) && !pieces.count;
     Taker taker{data, 0};
     for (int i = 0; i <= thread; ++i) {
       sums = taker.take(rows * blocks_of(a.units) * kTile);
-      left = taker.take(in_bfloat16(a) ? halved(rows * depth * (gated(a) ? kGates : 1)) : rows * depth);
-      right = taker.take(in_bfloat16(a) ? halved(depth * kTile) : apart ? depth * kTile : 0);
+      left = taker.take(pieces.count ? halved(rows * depth * (gated(a) ? kGates : 1)) : rows * depth);
+      right = taker.take(pieces.count ? halved(depth * kTile) : apart ? depth * kTile : 0);
       factors = taker.take(apart ? smaller(kDepth, a.batch) * kGates * rows : 0);
     }
     size = taker.used;
@@ -78,8 +83,7 @@ void pack_left(const longshort_lstm& a, int64_t m, const Entry& from, int64_t de
 // Packs `rows` of the left factor of one gate as bfloat16s: chunks of as many rows as a vector has lanes, in
 // pairs of entries, turned.
 inline void pack_left(const longshort_lstm& a, Range rows, const Entry& from, int64_t depth,
-                      int64_t g, Bfloat16* out) {
-  const Pieces pieces(a);
+                      int64_t g, Bfloat16* out, Pieces pieces) {
   const int64_t step = rows.size() * kChunk;
   for (int64_t m = rows.begin; m < rows.end; m += kLanes) {
     const int count = static_cast<int>(smaller(kLanes, rows.end - m));
@@ -140,7 +144,7 @@ inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gat
                            const float* dz, int64_t depth, bool first, float* sums) {
   constexpr int64_t kStep = kGates * kRightTile;
   auto* right = reinterpret_cast<Bfloat16*>(scratch.right);
-  for (int64_t k = 0; k < longshort::ceil_div(depth, kChunk) * kChunk; k += 2) {
+  for (int64_t k = 0; k < whole_chunks(depth); k += 2) {
     for (int64_t g = 0; g < kGates; ++g) {
       const auto value = [&](int64_t i) {
         return i < depth ? load(dz + i * kTile + g * kBlock) : Vector{};
@@ -233,9 +237,10 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
                      Range rows, const float* all_dz) {
   const int64_t P = blocks_of(a.units), total = steps.total(a);
   const int64_t gates = gated(a) ? kGates : 1;
-  if (total == 0 || (gates > 1 && !in_bfloat16(a)))
+  const Pieces pieces = weight_pieces(a);
+  if (total == 0 || (gates > 1 && !pieces.count))
     memset(scratch.sums, 0, P * rows.size() * kTile * sizeof(float));
-  if (gates > 1 && !in_bfloat16(a)) {
+  if (gates > 1 && !pieces.count) {
     add_rows_apart(a, steps, scratch, rows, all_dz);
     return unpack_all(a, scratch, rows);
   }
@@ -245,10 +250,10 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     const int64_t depth = smaller(kDepth, total - first);
     const Entry from(steps, s, first);
     s = from.s;
-    if (in_bfloat16(a)) {
+    if (pieces.count) {
       auto* left = reinterpret_cast<Bfloat16*>(scratch.left);
       for (int64_t g = 0; g < gates; ++g)
-        pack_left(a, rows, from, depth, g, left + g * rows.size() * Pieces(a).room(depth));
+        pack_left(a, rows, from, depth, g, left + g * rows.size() * pieces.room(depth), pieces);
     } else {
       for_rows(rows, [&](int64_t m, auto height) {
         constexpr int R = decltype(height)::count;
@@ -258,8 +263,8 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     for (int64_t block = 0; block < P; ++block) {
       const float* dz = all_dz + (block * total + first) * kTile;
       float* sums = scratch.sums + block * rows.size() * kTile;
-      const auto add = in_bfloat16(a) ? add_products16 : add_products;
-      add(scratch, rows, gates, Pieces(a), dz, depth, first == 0, sums);
+      const auto add = pieces.count ? add_products16 : add_products;
+      add(scratch, rows, gates, pieces, dz, depth, first == 0, sums);
     }
   }
   unpack_all(a, scratch, rows);

@@ -9,7 +9,7 @@ from longshort.ops import _library as library
 from longshort.ops import _library_cells as kernels
 from longshort.ops._gru_inputs import GRUInputs
 from longshort.ops._gru_reference import gru_backward, gru_forward
-from test_kernels import BFLOAT16, EPS, RAGGED, SIZES, make_mask
+from test_kernels import BFLOAT16, EPS, PIECES, RAGGED, SIZES, make_mask
 
 needs_kernels = pytest.mark.skipif(library.load() is None, reason="installed without a compiler")
 
@@ -79,7 +79,7 @@ def assert_matches(inputs, gradients, slack=1.0):
 
 
 @needs_kernels
-@pytest.mark.parametrize("sizes", [*SIZES, *RAGGED])
+@pytest.mark.parametrize("sizes", [*SIZES, *RAGGED, PIECES[1]])
 @pytest.mark.parametrize("kind", ["right", "left", "gaps", None])
 def test_kernels(isa, sizes, kind):
     rng = np.random.default_rng(sum(sizes))

@@ -275,7 +275,6 @@ BFLOAT16 = [
     ("bfloat16.h", "load_left(c + 1), dot();", "load_left(c + 1);", "kernels"),
     ("bfloat16.h", "load_left(c + 2), dot();", "", "kernels"),
     ("bfloat16.h", "load(out + i * kLanes) + load(to", "load(to", "kernels"),
-    ("pieces.h", "k < n ? load_n(in + k, n - k)", "k < n ? load(in + k)", "kernels"),
     ("pieces.h", "low[2 * i + 1] = b[i];", "low[2 * i + 1] = a[i];", "kernels"),
     ("products.h", "column + i * kChunk", "column", "token_loss_kernel"),
     ("products.h", "even | (odd << 16)", "odd | (even << 16)", "token_loss_kernel"),

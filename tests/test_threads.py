@@ -35,6 +35,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 # enough that seven threads are worth waking for each of the four functions.
 BY_ROWS = (66, 40, 64, 64)
 BY_UNITS = (3, 25, 400, 300)
+IN_PIECES = (16, 17, 257, 50)  # products of floats from three bfloat16s each, with AMX
 SMALL = (5, 4, 3, 17)  # one thread; many calls in little time
 SECONDS = 300  # nothing here takes so long, under a sanitizer either
 
@@ -132,6 +133,7 @@ def any_number_of_threads():
     ]
     problems += [inputs for sizes in (BY_ROWS, BY_UNITS) for inputs in other_cells(sizes)]
     problems += [replace(inputs, bfloat16=True) for inputs in problems[::3]]
+    problems += [problem(IN_PIECES, options=options) for options in (0, 1)]
     library.set_num_threads(1)
     expected = [everything(inputs) for inputs in problems]
     for n in (2, 3, 4, 7):
