@@ -78,7 +78,7 @@ def test_as_in_keras(sizes: tuple[int, ...], padding: str) -> None:
     rng = np.random.default_rng(T)
     x = rng.normal(size=(B, T, D)).astype("f4")
     ours, theirs, weights = pair(C, width, x, strides=stride, padding=padding)
-    assert ours.path.name == "kernel"
+    assert ours.kernel_path.name == "kernel"
 
     def dy(y: Any) -> np.ndarray:
         gradient = np.random.default_rng(1).normal(size=y.shape).astype("f4")
@@ -134,11 +134,11 @@ def test_same_bits_alone_and_for_any_number_of_threads() -> None:
     ],
 )
 def test_what_the_kernel_lacks_runs_in_keras(options: Any, reason: str) -> None:
-    assert "not in float64" in Conv1D(4, 3, dtype="float64").path.reason
+    assert "not in float64" in Conv1D(4, 3, dtype="float64").kernel_path.reason
     x = np.random.default_rng(0).normal(size=(2, 8, 8)).astype("f4")
     ours, theirs, _ = pair(4, 3, x, **options)
-    assert ours.path.name == "keras"
-    assert reason in ours.path.reason
+    assert ours.kernel_path.name == "keras"
+    assert reason in ours.kernel_path.reason
     with pytest.warns(longshort.PathWarning, match="this Conv1D runs on the keras.ops path"):
         _paths._warned.clear()
         y = ours(x)

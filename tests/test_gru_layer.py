@@ -130,7 +130,7 @@ def test_what_the_kernels_cannot_take_warns_once(monkeypatch):
     monkeypatch.setattr(_paths, "_warned", set())
     x, _, _ = data()
     layer = GRU(H, reset_after=False)
-    assert layer.path.name == "keras"
+    assert layer.kernel_path.name == "keras"
     with pytest.warns(PathWarning, match="this GRU runs on the keras.ops path.*two products"):
         layer(x)
     layer(x)  # warnings are errors: a second one would raise

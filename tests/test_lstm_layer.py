@@ -10,7 +10,7 @@ import pytest
 
 import longshort
 from longshort._errors import DataError, PathWarning
-from longshort.layers import LSTM, Bidirectional
+from longshort.layers import GRU, LSTM, SLSTM, Bidirectional, Conv1D
 from longshort.ops import _paths
 
 B, T, D, H = 4, 7, 5, 19
@@ -91,7 +91,7 @@ def check_drop_in(combination):
     theirs = keras.layers.LSTM(H, return_state=True, seed=3, **options)
     ours = LSTM(H, return_state=True, seed=3, **options)
     with_random_weights(theirs, ours)
-    assert ours.path.name == _paths.machine_path().name
+    assert ours.kernel_path.name == _paths.machine_path().name
     arguments = (x, mask if has_mask else None, state if has_state else None)
     for training in {False, bool(options["dropout"] or options["recurrent_dropout"])}:
         expected = value_and_gradients(theirs, *arguments, training)
@@ -158,7 +158,7 @@ def test_what_the_kernels_cannot_take_is_right_and_warns_once(options, monkeypat
     theirs = keras.layers.LSTM(H, return_sequences=True, **options)
     ours = LSTM(H, return_sequences=True, **options)
     with_random_weights(theirs, ours)
-    assert ours.path.name == "keras"
+    assert ours.kernel_path.name == "keras"
     with pytest.warns(PathWarning):
         actual = ours(x, mask=mask, initial_state=state)
     assert_agree([actual], [theirs(x, mask=mask, initial_state=state)])
@@ -173,6 +173,19 @@ def test_mixed_bfloat16():
     assert actual.dtype == expected.dtype == "bfloat16"
     assert np.abs(actual.astype("f4") - expected.astype("f4")).max() < 0.03
     assert ours.cell.kernel.dtype == "float32"
+
+
+@pytest.mark.parametrize("kind", [LSTM, GRU, SLSTM, lambda n, **k: Conv1D(n, 3, **k)])
+def test_a_policy_for_each_path_of_a_model(kind):
+    policies = keras.dtype_policies.DTypePolicyMap(default_policy="float32")
+    policies["net/own"] = "mixed_bfloat16"
+    layer = kind(3, name="own", dtype=policies)
+    below = keras.layers.Dense(2, dtype=policies)
+    net = keras.Sequential([keras.layers.Input((7, 2)), below, layer], name="net")
+    assert layer.path == "net/own"
+    assert (below.compute_dtype, layer.compute_dtype) == ("float32", "bfloat16")
+    assert layer.kernel_path.name == _paths.machine_path().name
+    assert net(np.ones((2, 7, 2), np.float32)).dtype == "bfloat16"
 
 
 def test_regularizers_and_constraints():

@@ -149,12 +149,12 @@ def test_plain_keras_loads_what_to_keras_leaves(tmp_path: Any) -> None:
 
 
 def test_paths() -> None:
-    assert "amsgrad" in Adam(amsgrad=True).path.reason
-    assert "gathered over steps" in Adam(gradient_accumulation_steps=2).path.reason
+    assert "amsgrad" in Adam(amsgrad=True).kernel_path.reason
+    assert "gathered over steps" in Adam(gradient_accumulation_steps=2).kernel_path.reason
     mixed = Adam()
     mixed.build([keras.Variable(np.ones(3), dtype="float16")])
-    assert "not in float16" in mixed.path.reason
-    assert Adam().path == machine_path()
+    assert "not in float16" in mixed.kernel_path.reason
+    assert Adam().kernel_path == machine_path()
 
 
 def test_a_program_of_keras(tmp_path: Any) -> None:

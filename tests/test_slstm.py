@@ -238,13 +238,13 @@ def test_types_and_paths():
     x = np.random.default_rng(0).normal(size=(B, T, D)).astype("f4")
     layer = SLSTM(H, num_heads=N, dtype="mixed_bfloat16", return_state=True)
     y, *state = layer(x)
-    assert layer.path == longshort_ops.choose_path(dtype="bfloat16")
+    assert layer.kernel_path == longshort_ops.choose_path(dtype="bfloat16")
     assert [str(a.dtype) for a in (y, *state)] == ["bfloat16"] + ["float32"] * 4
     exact = SLSTM(H, num_heads=N)
     exact.build(x.shape)
     exact.set_weights(layer.get_weights())
     assert np.abs(exact(x) - y.astype("f4")).max() < 0.03
-    assert SLSTM(H, dtype="float64").path.name == "keras"
+    assert SLSTM(H, dtype="float64").kernel_path.name == "keras"
 
 
 def test_bad_arguments_of_the_function():

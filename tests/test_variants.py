@@ -218,7 +218,7 @@ def test_bidirectional_is_two_layers(wrapper, options):
     h = np.concatenate([forward[0], np.flip(backward[0], 1)], -1)
     close(both(x, mask=mask), [h, *forward[1:], *backward[1:]])
     if wrapper is Bidirectional:
-        assert both._fits_together() == (both.forward_layer.path.name == "kernel")
+        assert both._fits_together() == (both.forward_layer.kernel_path.name == "kernel")
 
 
 def test_different_directions_do_not_run_side_by_side():

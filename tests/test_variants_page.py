@@ -34,7 +34,7 @@ COLUMNS = ("option", "path", "fused types", "masks", "recompute", "both directio
 
 
 def path(options):
-    return {"kernel": "fused", "keras": "keras.ops"}[LSTM(3, **options).path.name]
+    return {"kernel": "fused", "keras": "keras.ops"}[LSTM(3, **options).kernel_path.name]
 
 
 def fused_types(options):

@@ -86,7 +86,7 @@ class Bidirectional(keras.layers.Bidirectional):
         return (
             type(forward) is type(backward)
             and type(forward) in (LSTM, GRU)
-            and forward.path.name == backward.path.name == "kernel"
+            and forward.kernel_path.name == backward.kernel_path.name == "kernel"
             and not (forward.recompute or backward.recompute)
             and not forward.go_backwards
             and _settings(forward) == _settings(backward)

@@ -41,7 +41,7 @@ class Conv1D(keras.layers.Conv1D):
     """
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this layer's calls take, and why."""
         for word, given, fused in (
             ("data_format", self.data_format, "channels_last"),
@@ -55,8 +55,8 @@ class Conv1D(keras.layers.Conv1D):
         return machine_path()
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Convolve, on the path that `path` names."""
-        path = self.path
+        """Convolve, on the path that `kernel_path` names."""
+        path = self.kernel_path
         if path.name != "kernel":
             warn_once("Conv1D", path.reason)
             return super().call(inputs)

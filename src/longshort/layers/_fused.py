@@ -15,7 +15,7 @@ Tensor = Any
 class FusedRNN:
     """To be put before a recurrent layer of Keras: replaces its loop, and nothing else.
 
-    A subclass has `run`, `path` and `op_arguments`, and is made with `recompute`.
+    A subclass has `run`, `kernel_path` and `op_arguments`, and is made with `recompute`.
     """
 
     recompute = False  # here, so that a layer whose class was exchanged has it
@@ -25,7 +25,7 @@ class FusedRNN:
     _results: Any = None  # of a loop that Bidirectional has run already
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this layer's calls take, and why."""
         raise NotImplementedError
 

@@ -56,7 +56,7 @@ class GRU(FusedRNN, keras.layers.GRU):
         self.input_spec = None  # our own check says more than Keras' on the number of axes
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this layer's calls take, and why."""
         return gru_path(
             self.activation, self.recurrent_activation, self.compute_dtype, self.reset_after

@@ -105,7 +105,7 @@ class LSTM(FusedRNN, keras.layers.LSTM):
         return self.cell.variant if isinstance(self.cell, LSTMCell) else Variant()
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this layer's calls take, and why."""
         return choose_path(self.activation, self.recurrent_activation, self.compute_dtype)
 

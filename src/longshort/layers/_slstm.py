@@ -111,7 +111,7 @@ class SLSTM(XLSTMLayer):
         return ops.concatenate([bias[:H], ops.ones((H,), bias.dtype), bias[2 * H :]])
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this layer's calls take, and why."""
         return choose_path(dtype=self.compute_dtype)
 

@@ -30,12 +30,12 @@ class Adam(keras.optimizers.Adam):
 
     >>> model = keras.Sequential([keras.Input((5, 3)), longshort.layers.LSTM(4)])
     >>> model.compile(longshort.optimizers.Adam(1e-2, global_clipnorm=1.0), "mse")
-    >>> model.optimizer.path.name
+    >>> model.optimizer.kernel_path.name
     'kernel'
     """
 
     @property
-    def path(self) -> Path:
+    def kernel_path(self) -> Path:
         """The path that this optimizer's steps take, and why."""
         if self.amsgrad:
             return Path("keras", "amsgrad is Keras' own")
@@ -48,14 +48,14 @@ class Adam(keras.optimizers.Adam):
 
     def _clip_gradients(self, grads: list[Tensor]) -> list[Tensor]:
         # The norm of all gradients is the kernel's to find; of a single one, or of a value, Keras'.
-        if self.global_clipnorm and self.path.name == "kernel":
+        if self.global_clipnorm and self.kernel_path.name == "kernel":
             return grads
         return super()._clip_gradients(grads)
 
     def _backend_update_step(
         self, grads: Any, trainable_variables: Any, learning_rate: Any
     ) -> None:
-        if self.path.name != "kernel":
+        if self.kernel_path.name != "kernel":
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         step = ops.cast(self.iterations + 1, "float32")
