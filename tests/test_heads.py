@@ -70,8 +70,15 @@ def test_likelihoods_are_scipys():
     np.testing.assert_allclose(found, exact, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["Normal", "StudentT"])
-@pytest.mark.parametrize("recursive", [False, True])
+@pytest.mark.parametrize(
+    ("name", "recursive"),
+    [
+        ("Normal", False),
+        ("StudentT", True),
+        pytest.param("Normal", True, marks=pytest.mark.slow),
+        pytest.param("StudentT", False, marks=pytest.mark.slow),
+    ],
+)
 def test_forecaster_of_a_distribution(name, recursive, tmp_path):
     rng, t = np.random.default_rng(0), np.arange(200)
     data = pd.DataFrame({"ds": t, "y": 20 + t % 4 * 5.0 + rng.normal(0, 1.0, 200)})

@@ -45,7 +45,10 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("feeding", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.slow) if kind == "dot" else kind for kind in KINDS],
+)
 def test_scores_in_parts_alone_and_a_step_at_a_time(
     kind: str, feeding: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
