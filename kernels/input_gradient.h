@@ -7,8 +7,9 @@ namespace {
 // Entries whose dz is laid out densely at a time.
 constexpr int64_t kInputRows = 64;
 
+// Fewer features do not pay for cutting dz. With dropout as in weight_gradient.h.
 inline Pieces input_pieces(const longshort_lstm& a) {
-  return Pieces::of_many(a, a.batch * a.time >= 256 && a.units >= 48 && a.features >= 256 && !a.x_dropout);
+  return Pieces::where_worth(a, many_entries(a) && a.features >= 256 && !a.x_dropout);
 }
 
 struct InputScratch {

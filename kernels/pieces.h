@@ -35,7 +35,7 @@ struct Pieces {
   // The same, but three where that is faster than floats and `worth` it. Not in the loop over time, whose weights,
   // half as large again then, come from afar at each step; so a row's bits do not depend on its batch.
   template <class Call>
-  static Pieces of_many(const Call& a, bool worth) {
+  static Pieces where_worth(const Call& a, bool worth) {
     Pieces pieces(a);
 #if LONGSHORT_AMX
     if (worth && !pieces.count) pieces.count = 3;

@@ -19,7 +19,7 @@ using Loss = longshort_token_loss;
 // Depth that the gradient of y sums at a time: that much of the weights stays in a core's own cache.
 constexpr int64_t kSlice = 512;
 
-inline Pieces loss_pieces(const Loss& a) { return Pieces::of_many(a, a.rows >= 64 && a.size >= 32); }
+inline Pieces loss_pieces(const Loss& a) { return Pieces::where_worth(a, a.rows >= 64 && a.size >= 32); }
 
 // Scratch of a call; of it all threads write and read everything but `panel`.
 template <class Number>

@@ -12,7 +12,7 @@ inline int64_t weight_rows(const longshort_lstm& a) { return a.features + a.outp
 
 // With dropout, which has a left factor for each gate, three of each would be slower than floats.
 inline Pieces weight_pieces(const longshort_lstm& a) {
-  return Pieces::of_many(a, a.batch * a.time >= 256 && a.units >= 48 && !gated(a));
+  return Pieces::where_worth(a, many_entries(a) && !gated(a));
 }
 
 // One thread's scratch.
