@@ -1,8 +1,9 @@
 """How good the forecasts are, on public data, beside baselines and published figures.
 
-    python benchmarks/forecasting.py                       # everything: about an hour on two cores
+    python benchmarks/forecasting.py                       # all but outside: an hour on two cores
     python benchmarks/forecasting.py air sunspots gasoline --seeds 1 2 3
     python benchmarks/forecasting.py m4 etth1 --horizons 96 720 --json results/forecasting.json
+    python benchmarks/forecasting.py outside --seeds 1 --wheels WHEELS
 
 Settings are the defaults; where one differs, it was chosen on the end of the training part. Test
 parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA says.
@@ -13,6 +14,9 @@ parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA sa
   them.
 - short: 29 short single series cut from the training parts of all sets, one forecast each: what
   defaults are chosen with, and whether intervals hold what they say where data are few.
+- outside: 105 single series of other packages (outside_series.py says which, and how to get them),
+  up to three windows each, trained anew before each: whether defaults and intervals hold on data
+  that they were not chosen on.
 - etth1: ETTh1, all 7 columns, standardised by the first 12 months; training 12 months, validation
   4, mean squared and absolute error of all windows of the 4 months after. Beside it the linear map
   in closed form of every backtest (NLinear) and the forecaster's own linear part, on the same 16
@@ -39,18 +43,26 @@ from longshort.tasks._backtest import Baselines, score
 from longshort.tasks._baselines import seasonal_naive
 from longshort.tasks._metrics import owa, seasonal_scale, smape
 from longshort.tasks._naive2 import naive2
+from outside_series import outside_series
 from result_files import Rows, write
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "forecasting"
 
 
-def rolling(name: str, table: pd.DataFrame, h: int, n_windows: int, seeds: list[int]) -> Rows:
+def rolling(
+    name: str,
+    table: pd.DataFrame,
+    h: int,
+    n_windows: int,
+    seeds: list[int],
+    season_length: int | None = None,
+) -> Rows:
     """One row a model: MASE, and for the LSTM the coverage, over the seeds."""
     scores: dict[str, list[dict[str, float]]] = {}
     start = time.perf_counter()
     for seed in seeds:
-        model = Forecaster(h, seed=seed)
+        model = Forecaster(h, season_length=season_length, seed=seed)
         series = check_series(table)
         backtest = model.cross_validation(series, n_windows, refit=True)
         season = model._season(series.freq)
@@ -173,7 +185,7 @@ def etth1(given: argparse.Namespace) -> Rows:
         cuts = np.arange(last, end - h + 1)
         for part in np.array_split(cuts, max(1, len(cuts) // 256)):
             each = np.broadcast_to(part, (len(series), len(part)))
-            median = model._forecasts(panel, series.ids, each)[..., len(model.level)]
+            median = model._forecasts(panel, past, each)[..., len(model.level)]
             y = np.stack([[one[c : c + h] for c in part] for one in series.values])
             x = np.stack([[one[c - model.input_size_ : c] for c in part] for one in series.values])
             x = x.reshape(-1, x.shape[-1])
@@ -227,6 +239,27 @@ def short(given: argparse.Namespace) -> Rows:
     ]
 
 
+def outside(given: argparse.Namespace) -> Rows:
+    """One row a season and model: means over series of what `rolling` has."""
+    found: dict[tuple[str, str], Rows] = {}
+    for name, y, h, season in outside_series(given.wheels):
+        least = max(40, 2 * season + h)
+        n_windows = min(3, (len(y) - least) // h)
+        table = pd.DataFrame({"ds": np.arange(len(y)), "y": y})
+        for row in rolling(name, table, h, n_windows, given.seeds, season):
+            found.setdefault((f"season {season:2}", row["model"]), []).append(row)
+            found.setdefault(("season any", row["model"]), []).append(row)
+    return [
+        {"data": "outside", "of": season, "model": who, "series": len(rows)}
+        | {
+            key: statistics.fmean(row[key] for row in rows)
+            for key in ("mase", "coverage-80", "coverage-95")
+            if key in rows[0]
+        }
+        for (season, who), rows in sorted(found.items())
+    ]
+
+
 def said(epoch: int, epochs: int, loss: float) -> None:
     print(f"  epoch {epoch} of {epochs}, validation loss {loss:.4f}", flush=True)
 
@@ -238,6 +271,7 @@ SETS: dict[str, Callable[[argparse.Namespace], Rows]] = {
     "m4": m4,
     "short": short,
     "etth1": etth1,
+    "outside": outside,
 }
 PUBLISHED: Rows = [  # what others report, for the same protocol
     {"data": "M4 Hourly", "model": "ES-RNN (an LSTM; winner of M4)", "smape": 9.328, "mase": 0.893,
@@ -254,16 +288,19 @@ PUBLISHED: Rows = [  # what others report, for the same protocol
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all if none")
+    parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all but outside if none")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--horizons", nargs="+", type=int, default=[96, 720], help="of etth1")
+    parser.add_argument("--wheels", type=Path, help="of outside: folder of the packages' wheels")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args()
     if unknown := set(given.sets) - set(SETS):
         parser.error(f"unknown data {sorted(unknown)}; there are {', '.join(SETS)}")
+    if "outside" in given.sets and given.wheels is None:
+        parser.error("outside needs --wheels; see outside_series.py")
     print("longshort:", ", ".join(f"{k} {v}" for k, v in longshort.ops.info().items()))
     rows: Rows = []
-    for name in given.sets or SETS:
+    for name in given.sets or [name for name in SETS if name != "outside"]:
         print(name, flush=True)
         rows += SETS[name](given)
         shown = pd.DataFrame(rows + [p for p in PUBLISHED if p["data"] == rows[-1]["data"]])

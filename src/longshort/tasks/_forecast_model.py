@@ -17,7 +17,7 @@ from longshort.tasks._linear_path import PathChoice, fit_paths, start_quantiles,
 from longshort.tasks._members import KINDS, bases, best_share, mix, targets
 from longshort.tasks._net_training import TrainPlan, predict, train, without_optimizer
 from longshort.tasks._panel import Context, PanelWindows
-from longshort.tasks._quantiles import widened, width_factors
+from longshort.tasks._quantiles import trust_in, widened, width_factors
 from longshort.tasks._segment_net import NetShape, build_net
 from longshort.tasks._training import Progress
 
@@ -44,7 +44,7 @@ class ForecastModel:
     def __init__(self, net: NetShape, h: int, head: Head, *, log: bool, missing: bool):
         self.net, self.h, self.head, self.quantiles = net, h, head, head.at
         self.log, self.missing = log, missing
-        self.share, self.widths = 0.0, np.ones(len(head.at) // 2)
+        self.share, self.widths, self.trust = 0.0, np.ones(len(head.at) // 2), 1.0
         self.bands: Array | None = None  # (H, Q), if recursive
         self.path = NLinear()
         self.losses: list[float] = []
@@ -102,8 +102,9 @@ class ForecastModel:
             keep_best=keep_best,
         )
         if self.head.calibrated:
-            mixed, apart = mix(forecasts(), self.share), held.num_apart()
-            self.widths = width_factors(mixed, happened, self.quantiles, apart)
+            mixed = mix(forecasts(), self.share)
+            self.widths = width_factors(mixed, happened, self.quantiles)
+            self.trust = trust_in(held.num_apart())
         self.model = without_optimizer(self.model)
         return self
 
@@ -120,14 +121,20 @@ class ForecastModel:
         errors = scale.apply(y) - scale.apply(self._step_by_step(context))
         self.bands = start_quantiles(errors, self.quantiles)
 
-    def forecast(self, context: Context) -> Array:
-        """Return the quantiles (N, H, Q) in the units of y."""
+    def forecast(self, context: Context, usual: Array | None = None) -> Array:
+        """Return the quantiles (N, H, Q) in the units of y.
+
+        With `usual`, half widths (N, H, I) of y or its logarithm, the intervals are drawn towards
+        these as far as there is no trust in their own.
+        """
         scale = WindowScale.fit(context.x, log=self.log)
         if self.bands is not None:
             median = scale.apply(self._step_by_step(context))
             return scale.undo(median[..., None] + self.bands)
-        members = self._forecast(context, scale)
-        return scale.undo(widened(mix(members, self.share), self.widths))
+        mixed = mix(self._forecast(context, scale), self.share)
+        if usual is not None:
+            usual = usual / scale.spread[..., None]
+        return scale.undo(widened(mixed, self.widths, usual, self.trust))
 
     def _step_by_step(self, context: Context) -> Array:
         """Return the medians (N, H), each step forecast with those before it in the window."""
@@ -163,6 +170,7 @@ class ForecastModel:
             "missing": self.missing,
             "share": self.share,
             "widths": self.widths,
+            "trust": self.trust,
             "bands": self.bands,
             "losses": self.losses,
             "ridge": self.path.ridge,
@@ -177,7 +185,7 @@ class ForecastModel:
         """
         self = cls(net, h, head, log=bool(state["log"]), missing=bool(state["missing"]))
         self.share, self.losses = float(state["share"]), list(state["losses"])
-        self.widths = np.asarray(state["widths"], np.float64)
+        self.widths, self.trust = np.asarray(state["widths"], np.float64), float(state["trust"])
         if state["bands"] is not None:
             self.bands = np.asarray(state["bands"], np.float64)
         self.path = NLinear(float(state["ridge"]), self.log)

@@ -30,6 +30,7 @@ from longshort.tasks._rolling import Rolling
 from longshort.tasks._segment_net import NetShape, segment_length
 from longshort.tasks._training import Progress
 from longshort.tasks._tuning import Tuned
+from longshort.tasks._usual_widths import usual_widths
 
 Array = NDArray[np.float64]
 
@@ -52,7 +53,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
     Training stops on a validation part at the end of the training data; the untrained network (the
     linear part with the spread of its own rolling errors) takes part in that contest. Half widths
     of intervals are then multiplied so that they hold their share of the validation part; where
-    that is a few windows, the factor is pulled towards 1.3. Window, logarithm, penalty and spread
+    that is a few windows, they are averaged, as logarithms, with those that the errors of the
+    better naive forecast over the whole series ask for. Window, logarithm, penalty and spread
     of the linear part are chosen by rolling forecasts inside all of the training data, the
     validation part too: the first of `losses_` is a little too good, and no loss there is an
     estimate of the error to come.
@@ -210,7 +212,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         levels = self._check_level(level)
         series, context = self._situation(data, futr_df, static_df)
         ends = np.array([len(y) for y in series.values])
-        columns = self._columns(self.forecast_model_.forecast(context), levels)
+        usual = self.usual_ if data is None else self._usual(series)
+        columns = self._columns(self.forecast_model_.forecast(context, usual), levels)
         return bt.forecast_frame(series, ends, columns, backtest=False)
 
     # -- training ---------------------------------------------------------------------------
@@ -283,6 +286,15 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         self.series_: SeriesSet | None = series
         self.tail_ = series.tail(length)
         self.forecast_model_, self.model_ = model, model.model
+        self.usual_ = self._usual(series)
+
+    def _usual(self, series: SeriesSet) -> Array | None:
+        """Return the usual half widths (S, H, I) of the series, None where they do not count."""
+        if self.forecast_model_.trust == 1.0:
+            return None
+        at, season = self.forecast_model_.quantiles, self.season_length_
+        each = [usual_widths(y, self.h, season, at, log=self.log_) for y in series.values]
+        return np.stack(each)
 
     def _shape(
         self, input_size: int, season: int, units: int, columns: tuple[int, int], static: int
@@ -340,10 +352,16 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         context = contexts_at(panel, series.ids, ends, self.input_size_, self.h, coming, self.log_)
         return series, context
 
-    def _forecasts(self, panel: Panel, ids: list[str | int], cuts: NDArray[np.intp]) -> Array:
-        """Return the quantiles (S, W, H, Q) after W cutoffs of each series, all in one pass."""
-        context = contexts_at(panel, ids, cuts, self.input_size_, self.h, None, self.log_)
-        forecasts = self.forecast_model_.forecast(context)
+    def _forecasts(self, panel: Panel, past: SeriesSet, cuts: NDArray[np.intp]) -> Array:
+        """Return the quantiles (S, W, H, Q) after W cutoffs of each series, all in one pass.
+
+        What intervals usually are is taken from `past`, the series before their first cutoffs.
+        """
+        context = contexts_at(panel, past.ids, cuts, self.input_size_, self.h, None, self.log_)
+        usual = self._usual(past)
+        if usual is not None:
+            usual = np.repeat(usual, cuts.shape[1], axis=0)
+        forecasts = self.forecast_model_.forecast(context, usual)
         return forecasts.reshape(*cuts.shape, *forecasts.shape[1:])
 
     def _columns(self, forecasts: Array, level: Sequence[int | float]) -> dict[str, Array]:
@@ -404,6 +422,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
             "static": self.static_,
             "encoding": self.encoding_,
             "tail": self.tail_.to_state(),
+            "usual": self.usual_,
         }
 
     def _least_bytes(self, state: dict[str, Any]) -> int:
@@ -434,4 +453,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         self.forecast_model_ = ForecastModel.from_state(state["model"], net, self.h, self._head())
         self.model_ = self.forecast_model_.model
         self.log_, self.losses_ = self.forecast_model_.log, self.forecast_model_.losses
+        self.usual_ = None if state["usual"] is None else np.asarray(state["usual"], np.float64)
+        shape = (len(self.tail_), self.h, len(self.level))
+        if self.usual_ is not None and self.usual_.shape != shape:
+            raise ValueError(f"usual has the shape {self.usual_.shape}")
         self.series_ = None

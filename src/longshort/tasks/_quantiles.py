@@ -64,34 +64,38 @@ def pinball_loss(quantiles: Sequence[float]) -> Callable[[Any, Any], Any]:
 
 
 LEAST_WIDTH, MOST_WIDTH = 0.5, 4.0
-USUAL_WIDTH, USUAL_WINDOWS = 1.3, 4  # as if so many windows had asked for this factor
+USUAL_WINDOWS = 4  # as if so many windows had asked for the usual widths
+ENOUGH_WINDOWS = 200  # of so many, nothing else is asked
+MOST_APART = 10.0  # of usual widths and those of a forecast, as a factor
 
 
-def width_factors(
-    forecasts: Array, y: Array, quantiles: Sequence[float], num_windows: float
-) -> Array:
+def trust_in(num_windows: float) -> float:
+    """Return how much windows count that were held out, against usual widths: 0 to 1.
+
+    >>> trust_in(4), trust_in(1000)
+    (0.5, 1.0)
+    """
+    return 1.0 if num_windows >= ENOUGH_WINDOWS else num_windows / (num_windows + USUAL_WINDOWS)
+
+
+def width_factors(forecasts: Array, y: Array, quantiles: Sequence[float]) -> Array:
     """Return, for each interval from the widest, what its half widths are to be multiplied by.
 
     With the factor the interval holds its share of the values: it is the quantile, at the
     interval's level, of how far the values lie from the median in half widths (split conformal
     prediction with that score; Sesia and Candes 2020, "A comparison of some conformal quantile
     regression methods"). Between `LEAST_WIDTH` and `MOST_WIDTH`; that of a wider interval is never
-    smaller, so that intervals do not cross. A few windows say little: their factor is averaged, as
-    a logarithm, with `USUAL_WIDTH`, which counts as `USUAL_WINDOWS` of them. That is above 1, for
-    what was chosen has been lucky, too.
+    smaller, so that intervals do not cross.
 
     Args:
         forecasts: Quantiles (N, H, Q) of windows that were not trained on.
         y: What happened, (N, H); NaN where that is not known.
         quantiles: The Q quantiles.
-        num_windows: How many windows that do not overlap these are worth.
 
     >>> f, y = np.array([[[-1.0, 0.0, 1.0]]]), np.array([[3.0]])
-    >>> [width_factors(f, y, [0.1, 0.5, 0.9], n).round(2).tolist() for n in (0, 4, 1000)]
-    [[1.3], [1.97], [2.99]]
+    >>> width_factors(f, y, [0.1, 0.5, 0.9]).tolist()
+    [3.0]
     """
-    share = num_windows / (num_windows + USUAL_WINDOWS)
-    usual = USUAL_WIDTH ** (1.0 - share)
     n, known = len(quantiles) // 2, ~np.isnan(y)
     f, happened = forecasts[known], y[known]
     factors = np.ones(n)
@@ -103,14 +107,43 @@ def width_factors(
         factor = np.quantile(np.maximum(below, above), rank, method="higher")
         narrower = factors[i + 1] if i + 1 < n else LEAST_WIDTH
         factors[i] = np.clip(factor, narrower, MOST_WIDTH)
-    widths: Array = usual * factors**share
-    return widths
+    return factors
 
 
-def widened(forecasts: Array, factors: Array) -> Array:
-    """Return quantiles (..., Q) with the half widths of each interval multiplied by its factor."""
+def widened(
+    forecasts: Array, factors: Array, usual: Array | None = None, trust: float = 1.0
+) -> Array:
+    """Return quantiles (..., Q) with half widths multiplied, and averaged with the usual ones.
+
+        w = (factor w)^trust usual^(1 - trust)
+
+    A few windows say little of widths, and a network that few windows taught even less: where the
+    window it reads was wild, or it works on logarithms, its intervals may be a hundred times as
+    wide as anything that happened. So there they are drawn towards usual widths.
+
+    Args:
+        forecasts: Quantiles (..., Q), rising.
+        factors: One for each interval, from the widest.
+        usual: Half widths (..., I) in the same units, NaN where they are not known; more than
+            `MOST_APART` times those of the forecast, or less than a part of them, count as that.
+        trust: In the forecast's own widths.
+
+    >>> f = np.array([-1.0, 0.0, 1.0])
+    >>> widened(f, np.array([4.0]), np.array([1.0]), 0.5).tolist()
+    [-2.0, 0.0, 2.0]
+    """
     n = forecasts.shape[-1] // 2
     middle = forecasts[..., n : n + 1]
-    both = np.concatenate([factors, [1.0], factors[::-1]])
-    widened: Array = middle + (forecasts - middle) * both
+    below, above = (middle - forecasts[..., :n]) * factors, forecasts[..., n + 1 :] - middle
+    above = above * factors[::-1]
+    if usual is not None:
+        below, above = _averaged(below, usual, trust), _averaged(above, usual[..., ::-1], trust)
+    widened: Array = np.concatenate([middle - below, middle, middle + above], axis=-1)
     return widened
+
+
+def _averaged(widths: Array, usual: Array, trust: float) -> Array:
+    usual = np.where(np.isnan(usual), widths, usual)
+    usual = np.clip(usual, widths / MOST_APART, widths * MOST_APART)
+    averaged: Array = widths**trust * usual ** (1.0 - trust)
+    return averaged

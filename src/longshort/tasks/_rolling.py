@@ -173,7 +173,7 @@ class Rolling:
     ) -> list[pd.DataFrame]:
         """Return a table for each column of cutoffs, beside baselines fitted on `past`."""
         panel = self._panel(series, self._static(series, static_df))
-        forecasts = self._forecasts(panel, series.ids, cuts)
+        forecasts = self._forecasts(panel, past, cuts)
         beside = bt.Baselines(past, self.h, self.input_size_, self.season_length_, self.seed)
         return [
             bt.forecast_frame(
