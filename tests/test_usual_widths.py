@@ -15,11 +15,11 @@ def by_hand(y, h, season, quantiles):
     for k in range(1, h + 1):
         for i, level in enumerate((0.95, 0.8)):
             for lag in (k, season * int(np.ceil(k / season))):
-                errors = [abs(y[t] - y[t - lag]) for t in range(lag, len(y))]
-                errors = sorted(e for e in errors if not np.isnan(e))
-                if errors:
-                    rank = min(int(np.ceil((len(errors) + 1) * level)), len(errors))
-                    widths[k - 1, i] = np.fmin(widths[k - 1, i], errors[rank - 1])
+                errors = [y[t] - y[t - lag] for t in range(lag, len(y))]
+                errors = [e for e in errors if not np.isnan(e)]
+                errors = sorted(abs(e - np.mean(errors)) for e in errors)
+                rank = min(int(np.ceil((len(errors) + 1) * level)), len(errors))
+                widths[k - 1, i] = np.fmin(widths[k - 1, i], 1.1 * errors[rank - 1])
     return widths
 
 
@@ -45,8 +45,9 @@ def test_of_logarithms():
 
 
 def test_steps_that_a_series_is_too_short_for():
-    y = np.array([1.0, 2.0, 4.0])
-    np.testing.assert_array_equal(usual_widths(y, 4, 12, AT)[:, 0], [2.0, 3.0, 3.0, 3.0])
+    y = np.array([1.0, 2.0, 4.0, 9.0])  # errors 1, 2, 5 and 3, 7
+    found = usual_widths(y, 4, 12, AT)[:, 0]
+    np.testing.assert_allclose(found, 1.1 * np.array([5 - 8 / 3, 2.0, 2.0, 2.0]))
     assert np.isnan(usual_widths(y[:1], 2, 1, AT)).all()
     assert np.isnan(usual_widths(np.full(9, np.nan), 2, 1, AT)).all()
 

@@ -54,8 +54,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
     linear part with the spread of its own rolling errors) takes part in that contest. Half widths
     of intervals are then multiplied so that they hold their share of the validation part; where
     that is a few windows, they are averaged, as logarithms, with those that the errors of the
-    better naive forecast over the whole series ask for. Window, logarithm, penalty and spread
-    of the linear part are chosen by rolling forecasts inside all of the training data, the
+    better naive forecast with drift, over the whole series, ask for. Window, logarithm, penalty and
+    spread of the linear part are chosen by rolling forecasts inside all of the training data, the
     validation part too: the first of `losses_` is a little too good, and no loss there is an
     estimate of the error to come.
     `docs/design.md` has what was tried.
