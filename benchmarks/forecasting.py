@@ -6,7 +6,8 @@
     python benchmarks/forecasting.py outside --seeds 1 --wheels WHEELS
 
 Settings are the defaults; where one differs, it was chosen on the end of the training part. Test
-parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA says.
+parts are only scored, but for one thing: what AirPassengers' said of intervals. The data lie in
+../shared/data or where LONGSHORT_DATA says.
 
 - air, sunspots, gasoline: rolling backtests over the last 36 months (h 6), 132 months (h 12) and 52
   weeks (h 13), trained anew before each window; MASE and the share of y inside the intervals.
@@ -14,9 +15,9 @@ parts are only scored. The data lie in ../shared/data or where LONGSHORT_DATA sa
   them.
 - short: 29 short single series cut from the training parts of all sets, one forecast each: what
   defaults are chosen with, and whether intervals hold what they say where data are few.
-- outside: 105 single series of other packages (outside_series.py says which, and how to get them),
-  up to three windows each, trained anew before each: whether defaults and intervals hold on data
-  that they were not chosen on.
+- outside: 104 single series of other packages (outside_series.py says which, and how to get them),
+  up to three windows each, trained anew before each: whether defaults hold on data that they were
+  not chosen on, but for the width of intervals.
 - etth1: ETTh1, all 7 columns, standardised by the first 12 months; training 12 months, validation
   4, mean squared and absolute error of all windows of the 4 months after. Beside it the linear map
   in closed form of every backtest (NLinear) and the forecaster's own linear part, on the same 16
@@ -29,7 +30,7 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import numpy as np
 import pandas as pd
 
 from longshort.data import check_series
+from longshort.data._frames import SeriesSet
 from longshort.tasks import Forecaster
 from longshort.tasks._backtest import Baselines, score
 from longshort.tasks._baselines import seasonal_naive
@@ -46,6 +48,7 @@ from longshort.tasks._naive2 import naive2
 from outside_series import outside_series
 from result_files import Rows, write
 
+OF_INTERVALS = ("coverage-80", "coverage-95", "interval-80", "interval-95")
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("LONGSHORT_DATA", ROOT.parent / "shared" / "data")) / "forecasting"
 
@@ -68,11 +71,12 @@ def rolling(
         season = model._season(series.freq)
         for who, row in score(backtest, series, season, model.level).items():
             scores.setdefault(who, []).append(row)
+        scores["LSTM"][-1].update(interval_scores(backtest, model.level, series, season))
     seconds = (time.perf_counter() - start) / len(seeds)
     rows = []
     for who, found in scores.items():
         row: dict[str, Any] = {"data": name, "model": who, "h": h}
-        for key in ("mase", "smape", "coverage-80", "coverage-95"):
+        for key in ("mase", "smape", *OF_INTERVALS):
             if values := [one[key] for one in found if key in one]:
                 row[key] = statistics.fmean(values)
                 row[f"{key} spread"] = statistics.pstdev(values)
@@ -80,6 +84,21 @@ def rolling(
             row["seconds"] = seconds
         rows.append(row)
     return rows
+
+
+def interval_scores(
+    backtest: pd.DataFrame, levels: Sequence[int | float], series: SeriesSet, season: int
+) -> dict[str, float]:
+    """Width and 2 / (1 - level) times what is missed, in seasonal differences (Gneiting 2007)."""
+    y, size = backtest["y"], seasonal_scale(series.values[0], season)
+    found = {}
+    for level in levels:
+        low, high = (backtest[f"LSTM-{end}-{level}"] for end in ("lo", "hi"))
+        missed = (low - y).clip(0) + (y - high).clip(0)
+        found[f"interval-{level}"] = float(
+            (high - low + 200 / (100 - level) * missed).mean() / size
+        )
+    return found
 
 
 def air(given: argparse.Namespace) -> Rows:
@@ -253,7 +272,7 @@ def outside(given: argparse.Namespace) -> Rows:
         {"data": "outside", "of": season, "model": who, "series": len(rows)}
         | {
             key: statistics.fmean(row[key] for row in rows)
-            for key in ("mase", "coverage-80", "coverage-95")
+            for key in ("mase", *OF_INTERVALS)
             if key in rows[0]
         }
         for (season, who), rows in sorted(found.items())

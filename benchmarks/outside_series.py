@@ -1,4 +1,4 @@
-"""Series that no default was chosen on: what other packages carry as their examples.
+"""Series that no default but the width of intervals was chosen on: what other packages carry.
 
 R's datasets and its packages forecast and tseries (Debian: `apt install --no-install-recommends
 r-base-core r-cran-forecast r-cran-tseries`), and the wheels of
@@ -94,7 +94,7 @@ cat("name,season,y\\n")
 for (name in c("BJsales", "LakeHuron", "Nile", "WWWusage", "discoveries", "lynx", "nhtemp"))
   one(name, get(name), 1)
 for (name in c("JohnsonJohnson", "UKgas", "austres", "presidents")) one(name, get(name), 4)
-for (name in c("USAccDeaths", "co2", "fdeaths", "mdeaths", "nottem")) one(name, get(name), 12)
+for (name in c("USAccDeaths", "fdeaths", "mdeaths", "nottem")) one(name, get(name), 12)
 one("EuStockMarkets", EuStockMarkets[, 1:2], 5)
 one("Seatbelts", Seatbelts[, 1:5], 12)
 one("treering a", treering[1:400], 1)
@@ -153,7 +153,7 @@ def in_wheels(wheels: Path) -> Iterator[tuple[str, np.ndarray, int]]:
 
 
 def by_long_tables(wheels: Path) -> Iterator[tuple[str, np.ndarray, int]]:
-    """Yield monthly series of FRED, and weekly ones of the EIA whole and without the end."""
+    """Yield monthly series of FRED, and of weekly ones of the EIA a late and an early part."""
     for member, season in (("fred_monthly", 12), ("eia_weekly", 52)):
         table = read(wheels, "autots", member)
         table["datetime"] = pd.to_datetime(table["datetime"])
@@ -164,4 +164,4 @@ def by_long_tables(wheels: Path) -> Iterator[tuple[str, np.ndarray, int]]:
                 continue
             yield f"autots {name}", y, season
             if season == 52:
-                yield f"autots {name}, earlier", y[-610:-380], season
+                yield f"autots {name}, early", y[-750:-520], season

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from longshort._errors import DataError
 from longshort.tasks._horizon import bands_of, check_backtest, step_ahead
+from longshort.tasks._quantiles import conformal_rank
 
 Array = NDArray[np.float64]
 
@@ -110,8 +111,8 @@ def _widths(scores: Array, step: NDArray[np.int64], h: int, levels: Sequence[int
                 "more windows."
             )
         fewest = min(fewest, len(known))
-        widths[:, k] = [known[min(_rank(len(known), v), len(known)) - 1] for v in levels]
-    if short := [v for v in levels if _rank(fewest, v) > fewest]:
+        widths[:, k] = [known[conformal_rank(len(known), v / 100) - 1] for v in levels]
+    if short := [v for v in levels if (fewest + 1) * v / 100 - 1e-9 > fewest]:
         needed = math.ceil(short[-1] / (100 - short[-1]) - 1e-9)
         warnings.warn(
             f"conformal_intervals: {fewest} errors a step are too few for {short[0]:g} %; the "
@@ -121,12 +122,6 @@ def _widths(scores: Array, step: NDArray[np.int64], h: int, levels: Sequence[int
             stacklevel=3,
         )
     return widths
-
-
-def _rank(n: int, level: float) -> int:
-    """Return ceil((n + 1) level), the rank of the error that is the width."""
-    # 10 times 90 % is 9, and not the 10 that a float just above 9 would make.
-    return max(math.ceil((n + 1) * level / 100 - 1e-9), 1)
 
 
 def _check_levels(level: Sequence[int | float]) -> list[int | float]:

@@ -17,9 +17,10 @@ from longshort.tasks._linear_path import PathChoice, fit_paths, start_quantiles,
 from longshort.tasks._members import KINDS, bases, best_share, mix, targets
 from longshort.tasks._net_training import TrainPlan, predict, train, without_optimizer
 from longshort.tasks._panel import Context, PanelWindows
-from longshort.tasks._quantiles import trust_in, widened, width_factors
+from longshort.tasks._quantiles import widened, width_factors
 from longshort.tasks._segment_net import NetShape, build_net
 from longshort.tasks._training import Progress
+from longshort.tasks._usual_widths import drawn_to_usual, trust_in
 
 Array = NDArray[np.float64]
 
@@ -119,7 +120,7 @@ class ForecastModel:
         context, y = held.gather(thin(len(held), MAX_VAL_WINDOWS, np.random.default_rng(seed)))
         scale = WindowScale.fit(context.x, log=self.log)
         errors = scale.apply(y) - scale.apply(self._step_by_step(context))
-        self.bands = start_quantiles(errors, self.quantiles)
+        self.bands, self.trust = start_quantiles(errors, self.quantiles), 1.0
 
     def forecast(self, context: Context, usual: Array | None = None) -> Array:
         """Return the quantiles (N, H, Q) in the units of y.
@@ -131,10 +132,10 @@ class ForecastModel:
         if self.bands is not None:
             median = scale.apply(self._step_by_step(context))
             return scale.undo(median[..., None] + self.bands)
-        mixed = mix(self._forecast(context, scale), self.share)
+        forecasts = widened(mix(self._forecast(context, scale), self.share), self.widths)
         if usual is not None:
-            usual = usual / scale.spread[..., None]
-        return scale.undo(widened(mixed, self.widths, usual, self.trust))
+            forecasts = drawn_to_usual(forecasts, usual / scale.spread[..., None], self.trust)
+        return scale.undo(forecasts)
 
     def _step_by_step(self, context: Context) -> Array:
         """Return the medians (N, H), each step forecast with those before it in the window."""
@@ -186,6 +187,8 @@ class ForecastModel:
         self = cls(net, h, head, log=bool(state["log"]), missing=bool(state["missing"]))
         self.share, self.losses = float(state["share"]), list(state["losses"])
         self.widths, self.trust = np.asarray(state["widths"], np.float64), float(state["trust"])
+        if not 0 <= self.trust <= 1:
+            raise ValueError(f"trust is {self.trust}")
         if state["bands"] is not None:
             self.bands = np.asarray(state["bands"], np.float64)
         self.path = NLinear(float(state["ridge"]), self.log)

@@ -39,7 +39,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
     """Forecast the next h steps of one or many series with an LSTM.
 
     One model serves all series. It sees a window of `input_size` values x, scaled by the window's
-    own last value and spread (no statistics of a whole series, so nothing can leak), and gives
+    own last value and spread (no statistics of a whole series, so nothing can leak; intervals have
+    some, of the past alone), and gives
     all h steps at once as quantiles:
 
         z = (x - x[-1]) / std(x)          (of log x where that forecasts better)
@@ -53,11 +54,11 @@ class Forecaster(Tuned, Explained, Rolling, Task):
     Training stops on a validation part at the end of the training data; the untrained network (the
     linear part with the spread of its own rolling errors) takes part in that contest. Half widths
     of intervals are then multiplied so that they hold their share of the validation part; where
-    that is a few windows, they are averaged, as logarithms, with those that the errors of the
-    better naive forecast with drift, over the whole series, ask for. Window, logarithm, penalty and
-    spread of the linear part are chosen by rolling forecasts inside all of the training data, the
-    validation part too: the first of `losses_` is a little too good, and no loss there is an
-    estimate of the error to come.
+    that is less than 200 windows of all series, not counting overlap, they are averaged, as
+    logarithms, with those that the errors of the better naive forecast with drift, over the whole
+    series, ask for. Window, logarithm, penalty and spread of the linear part are chosen by rolling
+    forecasts inside all of the training data, the validation part too: the first of `losses_` is a
+    little too good, and no loss there is an estimate of the error to come.
     `docs/design.md` has what was tried.
 
     Args:
@@ -194,7 +195,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
 
         Args:
             data: Series to go on from, in any form that `fit` takes and with the same frequency;
-                they need not be those of training. None: the training data.
+                they need not be those of training. None: the training data. The median depends on
+                the last `input_size_` values; intervals on all, where few windows were held out.
             level: Intervals to return, some of the constructor's; None returns all of them.
             futr_df: The future covariates of these steps: `unique_id`, `ds` and the columns of
                 `futr_exog_list`.
@@ -454,7 +456,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         self.model_ = self.forecast_model_.model
         self.log_, self.losses_ = self.forecast_model_.log, self.forecast_model_.losses
         self.usual_ = None if state["usual"] is None else np.asarray(state["usual"], np.float64)
-        shape = (len(self.tail_), self.h, len(self.level))
-        if self.usual_ is not None and self.usual_.shape != shape:
-            raise ValueError(f"usual has the shape {self.usual_.shape}")
+        needed = self.forecast_model_.trust < 1
+        shape = (len(self.tail_), self.h, len(self.level)) if needed else None
+        if (None if self.usual_ is None else self.usual_.shape) != shape:
+            raise ValueError(f"usual does not have the shape {shape}")
         self.series_ = None

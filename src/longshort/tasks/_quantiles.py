@@ -5,6 +5,7 @@ Axis letters: B windows, M members, H steps ahead, Q quantiles.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,18 +65,18 @@ def pinball_loss(quantiles: Sequence[float]) -> Callable[[Any, Any], Any]:
 
 
 LEAST_WIDTH, MOST_WIDTH = 0.5, 4.0
-USUAL_WINDOWS = 4  # as if so many windows had asked for the usual widths
-ENOUGH_WINDOWS = 200  # of so many, nothing else is asked
-MOST_APART = 10.0  # of usual widths and those of a forecast, as a factor
 
 
-def trust_in(num_windows: float) -> float:
-    """Return how much windows count that were held out, against usual widths: 0 to 1.
+def conformal_rank(n: int, level: float) -> int:
+    """Return which of n errors in rising order a `level` of the next ones stays below, 1 to n.
 
-    >>> trust_in(4), trust_in(1000)
-    (0.5, 1.0)
+    That is ceil((n + 1) level), as in split conformal prediction.
+
+    >>> conformal_rank(9, 0.9), conformal_rank(9, 0.95)
+    (9, 9)
     """
-    return 1.0 if num_windows >= ENOUGH_WINDOWS else num_windows / (num_windows + USUAL_WINDOWS)
+    # 10 times 0.9 is 9, and not the 10 that a float just above 9 would make.
+    return min(max(math.ceil((n + 1) * level - 1e-9), 1), n)
 
 
 def width_factors(forecasts: Array, y: Array, quantiles: Sequence[float]) -> Array:
@@ -102,48 +103,17 @@ def width_factors(forecasts: Array, y: Array, quantiles: Sequence[float]) -> Arr
     for i in reversed(range(n)):
         below = (f[:, n] - happened) / (f[:, n] - f[:, i])
         above = (happened - f[:, n]) / (f[:, -1 - i] - f[:, n])
-        level = quantiles[-1 - i] - quantiles[i]
-        rank = min(1.0, np.ceil((len(f) + 1) * level) / len(f))
-        factor = np.quantile(np.maximum(below, above), rank, method="higher")
+        rank = conformal_rank(len(f), quantiles[-1 - i] - quantiles[i])
+        factor = np.sort(np.maximum(below, above))[rank - 1]
         narrower = factors[i + 1] if i + 1 < n else LEAST_WIDTH
         factors[i] = np.clip(factor, narrower, MOST_WIDTH)
     return factors
 
 
-def widened(
-    forecasts: Array, factors: Array, usual: Array | None = None, trust: float = 1.0
-) -> Array:
-    """Return quantiles (..., Q) with half widths multiplied, and averaged with the usual ones.
-
-        w = (factor w)^trust usual^(1 - trust)
-
-    A few windows say little of widths, and a network that few windows taught even less: where the
-    window it reads was wild, or it works on logarithms, its intervals may be a hundred times as
-    wide as anything that happened. So there they are drawn towards usual widths.
-
-    Args:
-        forecasts: Quantiles (..., Q), rising.
-        factors: One for each interval, from the widest.
-        usual: Half widths (..., I) in the same units, NaN where they are not known; more than
-            `MOST_APART` times those of the forecast, or less than a part of them, count as that.
-        trust: In the forecast's own widths.
-
-    >>> f = np.array([-1.0, 0.0, 1.0])
-    >>> widened(f, np.array([4.0]), np.array([1.0]), 0.5).tolist()
-    [-2.0, 0.0, 2.0]
-    """
+def widened(forecasts: Array, factors: Array) -> Array:
+    """Return quantiles (..., Q) with the half widths of each interval multiplied by its factor."""
     n = forecasts.shape[-1] // 2
     middle = forecasts[..., n : n + 1]
-    below, above = (middle - forecasts[..., :n]) * factors, forecasts[..., n + 1 :] - middle
-    above = above * factors[::-1]
-    if usual is not None:
-        below, above = _averaged(below, usual, trust), _averaged(above, usual[..., ::-1], trust)
-    widened: Array = np.concatenate([middle - below, middle, middle + above], axis=-1)
+    both = np.concatenate([factors, [1.0], factors[::-1]])
+    widened: Array = middle + (forecasts - middle) * both
     return widened
-
-
-def _averaged(widths: Array, usual: Array, trust: float) -> Array:
-    usual = np.where(np.isnan(usual), widths, usual)
-    usual = np.clip(usual, widths / MOST_APART, widths * MOST_APART)
-    averaged: Array = widths**trust * usual ** (1.0 - trust)
-    return averaged
