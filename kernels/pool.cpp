@@ -257,8 +257,11 @@ void Barrier::wait() {
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
     arrived_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
-  } else {
-    spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; });
+    phase_.notify_all();
+  } else if (!spin([&] { return phase_.load(std::memory_order_acquire) != phase; })) {
+    // Asleep it has its share of the CPU to come, and is woken in time. One that gives the CPU away at each
+    // turn is behind busy processes when the others arrive, and these then when it does.
+    phase_.wait(phase, std::memory_order_acquire);
   }
 }
 
