@@ -186,7 +186,10 @@ class ForecastModel:
         """
         self = cls(net, h, head, log=bool(state["log"]), missing=bool(state["missing"]))
         self.share, self.losses = float(state["share"]), list(state["losses"])
-        self.widths, self.trust = np.asarray(state["widths"], np.float64), float(state["trust"])
+        self.widths, self.trust = (
+            np.asarray(state["widths"], np.float64),
+            float(state.get("trust", 1)),
+        )
         if not 0 <= self.trust <= 1:
             raise ValueError(f"trust is {self.trust}")
         if state["bands"] is not None:

@@ -455,7 +455,8 @@ class Forecaster(Tuned, Explained, Rolling, Task):
         self.forecast_model_ = ForecastModel.from_state(state["model"], net, self.h, self._head())
         self.model_ = self.forecast_model_.model
         self.log_, self.losses_ = self.forecast_model_.log, self.forecast_model_.losses
-        self.usual_ = None if state["usual"] is None else np.asarray(state["usual"], np.float64)
+        usual = state.get("usual")
+        self.usual_ = None if usual is None else np.asarray(usual, np.float64)
         needed = self.forecast_model_.trust < 1
         shape = (len(self.tail_), self.h, len(self.level)) if needed else None
         if (None if self.usual_ is None else self.usual_.shape) != shape:
