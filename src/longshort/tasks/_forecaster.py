@@ -40,8 +40,7 @@ class Forecaster(Tuned, Explained, Rolling, Task):
 
     One model serves all series. It sees a window of `input_size` values x, scaled by the window's
     own last value and spread (no statistics of a whole series, so nothing can leak; intervals have
-    some, of the past alone), and gives
-    all h steps at once as quantiles:
+    some, of the past alone), and gives all h steps at once as quantiles:
 
         z = (x - x[-1]) / std(x)          (of log x where that forecasts better)
         f = (1 - s) (z W + b + LSTM(z)) + s LSTM'(z)
