@@ -61,7 +61,7 @@ def rolling(
     seeds: list[int],
     season_length: int | None = None,
 ) -> Rows:
-    """One row a model: MASE, and for the LSTM the coverage, over the seeds."""
+    """One row a model: MASE, and for the LSTM coverage and interval scores, over the seeds."""
     scores: dict[str, list[dict[str, float]]] = {}
     start = time.perf_counter()
     for seed in seeds:
@@ -89,7 +89,10 @@ def rolling(
 def interval_scores(
     backtest: pd.DataFrame, levels: Sequence[int | float], series: SeriesSet, season: int
 ) -> dict[str, float]:
-    """Width and 2 / (1 - level) times what is missed, in seasonal differences (Gneiting 2007)."""
+    """Width and 2 / (1 - level) times what is missed, in seasonal differences of y.
+
+    Gneiting and Raftery 2007, "Strictly proper scoring rules, prediction, and estimation".
+    """
     y, size = backtest["y"], seasonal_scale(series.values[0], season)
     found = {}
     for level in levels:

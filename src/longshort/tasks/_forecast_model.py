@@ -45,7 +45,8 @@ class ForecastModel:
     def __init__(self, net: NetShape, h: int, head: Head, *, log: bool, missing: bool):
         self.net, self.h, self.head, self.quantiles = net, h, head, head.at
         self.log, self.missing = log, missing
-        self.share, self.widths, self.trust = 0.0, np.ones(len(head.at) // 2), 1.0
+        self.share, self.widths = 0.0, np.ones(len(head.at) // 2)
+        self.trust = 1.0  # in these widths, against usual ones
         self.bands: Array | None = None  # (H, Q), if recursive
         self.path = NLinear()
         self.losses: list[float] = []
@@ -186,10 +187,8 @@ class ForecastModel:
         """
         self = cls(net, h, head, log=bool(state["log"]), missing=bool(state["missing"]))
         self.share, self.losses = float(state["share"]), list(state["losses"])
-        self.widths, self.trust = (
-            np.asarray(state["widths"], np.float64),
-            float(state.get("trust", 1)),
-        )
+        self.widths = np.asarray(state["widths"], np.float64)
+        self.trust = float(state.get("trust", 1))
         if not 0 <= self.trust <= 1:
             raise ValueError(f"trust is {self.trust}")
         if state["bands"] is not None:
