@@ -38,7 +38,7 @@ from typing import Any
 import longshort  # isort: skip  # before Keras: it chooses the backend
 import numpy as np
 
-from longshort.data import LogMel, as_loud, read_audio
+from longshort.data import LogMel, as_loud, read_audio, varied, with_slopes
 from longshort.tasks import SequenceClassifier, Transcriber
 from result_files import Rows, write
 from voices import check_programs, synthesised
@@ -118,12 +118,14 @@ def classified(data: str, given: argparse.Namespace, train: list[Clip], score: l
 
     def learnt(pairs: list[tuple[np.ndarray, str]], seed: int) -> SequenceClassifier:
         rng = np.random.default_rng(seed)
-        copies = [(sloped(x, rng), word) for _ in range(COPIES) for x, word in pairs]
+        copies = [(varied(x, rng), word) for _ in range(COPIES) for x, word in pairs]
         sounds, words = zip(*pairs, *copies, strict=True)
+        sounds = [with_slopes(x) for x in sounds]
         return SequenceClassifier(seed=seed, **CLASSIFIER).fit(sounds, words, progress=said)
 
     def right(model: SequenceClassifier, clips: list[Clip]) -> float:
-        sounds, words = [features(c.path) for c in clips], [WORDS[c.digit] for c in clips]
+        sounds = [with_slopes(features(c.path)) for c in clips]
+        words = [WORDS[c.digit] for c in clips]
         return model.evaluate(sounds, words)["accuracy"]
 
     @functools.cache
@@ -139,7 +141,7 @@ def classified(data: str, given: argparse.Namespace, train: list[Clip], score: l
     def guessed(model: SequenceClassifier, clips: list[Clip]) -> list[tuple[np.ndarray, str]]:
         """Recordings that nobody labelled, with what the model is most sure of."""
         sounds = [features(c.path) for c in clips]
-        p = model.predict_proba(sounds)
+        p = model.predict_proba([with_slopes(x) for x in sounds])
         surest = np.argsort(-p.max(axis=1))[: int(SURE * len(clips))]
         return [(sounds[i], model.classes_[p[i].argmax()]) for i in surest] * GUESSED
 
@@ -160,13 +162,6 @@ def classified(data: str, given: argparse.Namespace, train: list[Clip], score: l
 
 def spectrum(path: Path) -> np.ndarray:
     return MEL(as_loud(read_audio(path)[0], MEL.frame))
-
-
-def sloped(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Features as another microphone or voice might have them: a random curve over the bands."""
-    band = np.arange(x.shape[1]) / x.shape[1]
-    curves = 2 * band - 1, 0.7 * np.cos(2 * np.pi * band), 0.5 * np.cos(3 * np.pi * band)
-    return x + (0.5 * rng.normal(size=3) @ np.stack(curves)).astype(np.float32)
 
 
 def row_of(
@@ -269,7 +264,7 @@ SPEAKERS: dict[str, Any] = {
 MEL = LogMel(RATE, num_mels=24, hop=0.015, low=125.0, high=3900.0)
 VOICES = 160  # of espeak-ng, to those who were recorded
 REPEATED = 2  # each recording of theirs
-COPIES = 3  # of each recording and repetition, see `sloped`
+COPIES = 3  # of each recording and repetition, each `varied` anew
 SURE = 0.8  # of what is guessed is learnt when adapting,
 GUESSED = 3  # and each so many times: it is little beside the rest
 CLASSIFIER: dict[str, Any] = {

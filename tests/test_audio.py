@@ -5,8 +5,9 @@ import pytest
 
 from longshort._errors import DataError
 from longshort.data._audio import check_samples, read_audio, resample
-from longshort.data._mel import FLOOR, LogMel, LogMelStream
+from longshort.data._mel import FLOOR, LogMel, LogMelStream, with_slopes
 from longshort.data._spec_augment import augmented, spec_augment, warp
+from longshort.data._varied import varied
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -191,3 +192,46 @@ def test_a_warp_moves_frequencies_and_time():
     assert min(tops) == 18 and max(tops) == 22
     assert {len(augmented(x, 98, 101, rng)) for _ in range(50)} == {98, 99, 100, 101}
     assert warp(x[:1], rng).shape == (1, 40)
+
+
+def test_slopes_are_blind_to_levels_and_right_where_features_are_straight():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(9, 5)).astype(np.float32)
+    y = with_slopes(x)
+    assert y.shape == (9, 15) and y.dtype == np.float32
+    np.testing.assert_array_equal(y[:, :5], x)
+    np.testing.assert_allclose(y[1:-1, 5:10], x[2:] - x[:-2], rtol=1e-6)
+    np.testing.assert_allclose(y[:, 11:14], x[:, 2:] - x[:, :-2], rtol=1e-6)
+    of_bands, of_steps = rng.normal(size=5), rng.normal(size=(9, 1))
+    np.testing.assert_allclose(with_slopes(x + of_bands)[:, 5:10], y[:, 5:10], atol=1e-6)
+    np.testing.assert_allclose(with_slopes(x + of_steps)[:, 10:], y[:, 10:], atol=1e-6)
+    plane = 3 * np.arange(4.0)[:, None] - 5 * np.arange(3.0)
+    np.testing.assert_allclose(with_slopes(plane)[:, 3:], np.tile([6.0] * 3 + [-10.0] * 3, (4, 1)))
+    assert (with_slopes(x[:1])[:, 5:10] == 0).all()  # one step has no slope over time
+
+
+def test_varied_features_differ_as_they_are_said_to():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 24)).astype(np.float32)
+    before = x.copy()
+    same = {"cut": 0.0, "noise": 0.0, "tempo": 0.0, "tract": 0.0}
+    for _ in range(20):  # a curve over the bands is all that is left
+        curve = varied(x, rng, **same) - x
+        np.testing.assert_allclose(curve, np.broadcast_to(curve[0], x.shape), atol=1e-5)
+        assert np.abs(np.diff(curve[0], 2)).max() < 0.2 < 10 * np.ptp(curve[0])
+    lengths = [len(varied(x, rng, **same | {"cut": 0.25})) for _ in range(200)]
+    assert min(lengths) < 40 and max(lengths) == 60 and min(lengths) >= 30
+    assert 20 < sum(n == 60 for n in lengths) < 80  # a quarter of all is not cut
+    lengths = [len(varied(x, rng, **same | {"tempo": 0.2})) for _ in range(200)]
+    assert 50 <= min(lengths) < 52 and 72 < max(lengths) <= 75
+    silent = np.full((60, 24), -13.0, np.float32)
+    silent[20:40] = 0.0
+    for _ in range(20):
+        y = varied(silent, rng, **same | {"noise": 1.0})
+        over = (y[20:40] - y[:20]).mean()
+        assert 3 < over < 10  # noise fills what was 13 below, far from the loud part
+        assert np.isfinite(y).all() and y.dtype == np.float32
+    np.testing.assert_array_equal(x, before)
+    assert varied(x[:1], rng).shape[1] == 24 and len(varied(x[:1], rng)) == 1
+    twice = [varied(x, np.random.default_rng(7)) for _ in range(2)]
+    np.testing.assert_array_equal(*twice)

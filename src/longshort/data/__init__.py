@@ -3,7 +3,7 @@
 from longshort.data._audio import as_loud, read_audio, resample
 from longshort.data._conll import TaggedSet, read_conll, read_conllu
 from longshort.data._frames import check_series
-from longshort.data._mel import LogMel
+from longshort.data._mel import LogMel, with_slopes
 from longshort.data._parallel import ParallelSet, read_parallel
 from longshort.data._sequences import (
     SequenceSet,
@@ -16,6 +16,7 @@ from longshort.data._series import SeriesSet
 from longshort.data._sets import load_dataset
 from longshort.data._tables import read_table
 from longshort.data._text_files import TextSet, read_texts
+from longshort.data._varied import varied
 from longshort.data._vocabulary import Vocabulary
 from longshort.data._wide import wide_to_long
 
@@ -41,5 +42,7 @@ __all__ = [
     "read_table",
     "read_texts",
     "resample",
+    "varied",
     "wide_to_long",
+    "with_slopes",
 ]

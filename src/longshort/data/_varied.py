@@ -1,0 +1,66 @@
+"""One recording as another speaker, another microphone and another room might have made it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longshort.data._spec_augment import warp
+
+Array = NDArray[np.float32]
+
+CURVE = 0.5  # deviation of what a microphone or voice adds to a band, logarithm of power
+QUIETEST, LOUDEST = -9.0, -3.5  # of noise, to the loudest value of all: 39 and 15 dB below it
+FLICKER = 0.3  # deviation of a value of noise from the noise's level
+
+
+def varied(
+    features: Array,
+    rng: np.random.Generator,
+    *,
+    cut: float = 0.25,
+    noise: float = 0.5,
+    tempo: float = 0.2,
+    tract: float = 0.1,
+) -> Array:
+    """Return log-mel features as another speaker, microphone or room might have made them.
+
+    What a few speakers have in common, their microphones and how closely their recordings were cut,
+    is no part of a word; a network that sees each recording with its own share of them learns the
+    word. To each recording, anew for each call: a smooth random curve over the bands; parts at
+    either end cut off, each with probability 1/2; noise with a random slope over the bands, 15 to
+    39 dB below the loudest value; another tempo and vocal tract (`spec_augment` has masks).
+
+    Args:
+        features: (T, D) of `LogMel`, bands in the order of their frequencies.
+        rng: Draws all of it.
+        cut: Greatest share of the steps that one end loses.
+        noise: Probability of noise.
+        tempo: Greatest change of the tempo, as a share.
+        tract: Greatest change of the frequencies, as a share.
+
+    >>> rng = np.random.default_rng(0)
+    >>> varied(np.zeros((50, 24), np.float32), rng).shape
+    (39, 24)
+    """
+    features = _curved(_cut(features, cut, rng), rng)
+    if rng.random() < noise:
+        features = _noisy(features, rng)
+    return warp(features, rng, tempo=tempo, tract=tract)
+
+
+def _curved(x: Array, rng: np.random.Generator) -> Array:
+    band = np.arange(x.shape[1]) / x.shape[1]
+    curves = 2 * band - 1, 0.7 * np.cos(2 * np.pi * band), 0.5 * np.cos(3 * np.pi * band)
+    return x + (CURVE * rng.normal(size=3) @ np.stack(curves)).astype(np.float32)
+
+
+def _cut(x: Array, most: float, rng: np.random.Generator) -> Array:
+    first, last = (rng.uniform(0, most, 2) * (rng.random(2) < 0.5) * len(x)).astype(int)
+    return x[first : max(first + 1, len(x) - last)]
+
+
+def _noisy(x: Array, rng: np.random.Generator) -> Array:
+    level = x.max() + rng.uniform(QUIETEST, LOUDEST)
+    level = level + rng.normal() * np.linspace(-1, 1, x.shape[1])
+    return np.logaddexp(x, level + FLICKER * rng.normal(size=x.shape)).astype(np.float32)
