@@ -235,3 +235,25 @@ def test_varied_features_differ_as_they_are_said_to():
     assert varied(x[:1], rng).shape[1] == 24 and len(varied(x[:1], rng)) == 1
     twice = [varied(x, np.random.default_rng(7)) for _ in range(2)]
     np.testing.assert_array_equal(*twice)
+
+
+@pytest.mark.parametrize("shape", [(), (9,), (0, 24), (9, 1), (2, 9, 24)])
+def test_what_is_no_recording_has_neither_slopes_nor_variants(shape):
+    for refuse in (with_slopes, lambda x: varied(x, np.random.default_rng(0))):
+        with pytest.raises(DataError, match=r"expected features \(steps, bands\)"):
+            refuse(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cut": 0.5}, "cut must be from 0 on and below 0.5, got 0.5"),
+        ({"noise": 1.1}, "noise must be from 0 to 1, got 1.1"),
+        ({"tempo": 1.0}, "tempo must be from 0 on and below 1"),
+        ({"tract": -0.1}, "tract must be from 0 on"),
+        ({"cut": float("nan")}, "cut must be"),
+    ],
+)
+def test_shares_that_make_no_sense(given, message):
+    with pytest.raises(DataError, match=message):
+        varied(np.zeros((9, 24), np.float32), np.random.default_rng(0), **given)

@@ -121,13 +121,28 @@ def with_slopes(features: Array) -> Array:
     found the second to help where speakers were not heard.
 
     Args:
-        features: (T, D) of `LogMel`, bands in the order of their frequencies, at least two.
+        features: (T, D) of `LogMel`, bands in the order of their frequencies.
+
+    Raises:
+        DataError: If features have another shape, no step or fewer than two bands.
 
     >>> with_slopes(np.array([[0, 1, 4], [0, 2, 6]], np.float32)).tolist()
     [[0.0, 1.0, 4.0, 0.0, 2.0, 4.0, 2.0, 4.0, 6.0], [0.0, 2.0, 6.0, 0.0, 2.0, 4.0, 4.0, 6.0, 8.0]]
     """
+    features = check_features("with_slopes", features)
     over_time = np.gradient(features, axis=0) if len(features) > 1 else np.zeros_like(features)
     return np.concatenate([features, 2 * over_time, 2 * np.gradient(features, axis=1)], axis=1)
+
+
+def check_features(caller: str, features: Array) -> Array:
+    """Return features (T, D) as an array, of a step or more and two bands or more."""
+    features = np.asarray(features)
+    if features.ndim != 2 or len(features) < 1 or features.shape[1] < 2:
+        raise DataError(
+            f"{caller}: expected features (steps, bands) of one recording, at least one step and "
+            f"two bands, got shape {features.shape}."
+        )
+    return features
 
 
 class LogMelStream:

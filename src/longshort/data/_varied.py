@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from longshort._errors import DataError
+from longshort.data._mel import check_features
 from longshort.data._spec_augment import warp
 
 Array = NDArray[np.float32]
@@ -34,15 +36,24 @@ def varied(
     Args:
         features: (T, D) of `LogMel`, bands in the order of their frequencies.
         rng: Draws all of it.
-        cut: Greatest share of the steps that one end loses.
+        cut: Greatest share of the steps that one end loses, below 0.5.
         noise: Probability of noise.
-        tempo: Greatest change of the tempo, as a share.
-        tract: Greatest change of the frequencies, as a share.
+        tempo: Greatest change of the tempo, as a share, below 1.
+        tract: Greatest change of the frequencies, as a share, below 1.
+
+    Raises:
+        DataError: If features have another shape, or a share is out of range.
 
     >>> rng = np.random.default_rng(0)
     >>> varied(np.zeros((50, 24), np.float32), rng).shape
     (39, 24)
     """
+    features = check_features("varied", features)
+    for name, share, end in (("cut", cut, 0.5), ("tempo", tempo, 1.0), ("tract", tract, 1.0)):
+        if not 0 <= share < end:
+            raise DataError(f"varied: {name} must be from 0 on and below {end:g}, got {share}.")
+    if not 0 <= noise <= 1:
+        raise DataError(f"varied: noise must be from 0 to 1, got {noise}.")
     features = _curved(_cut(features, cut, rng), rng)
     if rng.random() < noise:
         features = _noisy(features, rng)
