@@ -215,23 +215,36 @@ def test_varied_features_differ_as_they_are_said_to():
     x = rng.normal(size=(60, 24)).astype(np.float32)
     before = x.copy()
     same = {"cut": 0.0, "noise": 0.0, "tempo": 0.0, "tract": 0.0}
-    for _ in range(20):  # a curve over the bands is all that is left
-        curve = varied(x, rng, **same) - x
-        np.testing.assert_allclose(curve, np.broadcast_to(curve[0], x.shape), atol=1e-5)
-        assert np.abs(np.diff(curve[0], 2)).max() < 0.2 < 10 * np.ptp(curve[0])
+    curves = np.stack([varied(x, rng, **same) - x for _ in range(200)])
+    np.testing.assert_allclose(curves, np.broadcast_to(curves[:, :1], curves.shape), atol=1e-5)
+    assert np.abs(np.diff(curves[:, 0], 2)).max() < 0.2  # smooth
+    assert 0.35 < curves[:, 0].std() < 0.65 and np.abs(curves[:, 0].mean(axis=0)).max() < 0.2
     lengths = [len(varied(x, rng, **same | {"cut": 0.25})) for _ in range(200)]
     assert min(lengths) < 40 and max(lengths) == 60 and min(lengths) >= 30
     assert 20 < sum(n == 60 for n in lengths) < 80  # a quarter of all is not cut
     lengths = [len(varied(x, rng, **same | {"tempo": 0.2})) for _ in range(200)]
     assert 50 <= min(lengths) < 52 and 72 < max(lengths) <= 75
-    silent = np.full((60, 24), -13.0, np.float32)
+    tone = np.zeros((60, 24), np.float32)
+    tone[:, 12] = 20.0
+    peaks = {int(varied(tone, rng, **same | {"tract": 0.1})[0].argmax()) for _ in range(200)}
+    assert min(peaks) in (10, 11) and max(peaks) in (13, 14)
+
+    silent = np.full((60, 24), -50.0, np.float32)
     silent[20:40] = 0.0
-    for _ in range(20):
-        y = varied(silent, rng, **same | {"noise": 1.0})
-        over = (y[20:40] - y[:20]).mean()
-        assert 3 < over < 10  # noise fills what was 13 below, far from the loud part
-        assert np.isfinite(y).all() and y.dtype == np.float32
+    noisy = np.stack([varied(silent, rng, **same | {"noise": 1.0}) for _ in range(300)])
+    assert np.isfinite(noisy).all() and noisy.dtype == np.float32
+    loudest = noisy[:, 20:40].max(axis=(1, 2))
+    levels = noisy[:, :20].mean(axis=1) - loudest[:, None]  # nothing of the -50 is left
+    assert levels[:, 11:13].min() > -9.5 and levels[:, 11:13].max() < -3.0
+    assert levels.mean() == pytest.approx(-6.25, abs=0.5)  # halfway from 39 to 15 dB
+    slopes = levels[:, -1] - levels[:, 0]
+    assert slopes.min() < -2 and slopes.max() > 2
+    assert noisy[:, :20].std(axis=1).mean() == pytest.approx(0.3, abs=0.03)
+    assert np.abs(noisy[:, 20:40].mean(axis=(1, 2))).max() < 3  # the loud part stays
+    some = [varied(silent, rng, **same | {"noise": 0.5})[:20].mean() > -20 for _ in range(200)]
+    assert 60 < sum(some) < 140
     np.testing.assert_array_equal(x, before)
+    assert varied(x.astype(float), rng, noise=0.0).dtype == np.float32
     assert varied(x[:1], rng).shape[1] == 24 and len(varied(x[:1], rng)) == 1
     twice = [varied(x, np.random.default_rng(7)) for _ in range(2)]
     np.testing.assert_array_equal(*twice)
@@ -242,6 +255,8 @@ def test_what_is_no_recording_has_neither_slopes_nor_variants(shape):
     for refuse in (with_slopes, lambda x: varied(x, np.random.default_rng(0))):
         with pytest.raises(DataError, match=r"expected features \(steps, bands\)"):
             refuse(np.zeros(shape, np.float32))
+        with pytest.raises(DataError, match="features are not numbers"):
+            refuse([["low", "high"]])
 
 
 @pytest.mark.parametrize(

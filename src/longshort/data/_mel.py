@@ -115,10 +115,11 @@ def with_slopes(features: Array) -> Array:
 
         y[t] = [x[t], x[t + 1] - x[t - 1], x[t, m + 1] - x[t, m - 1] for each band m]
 
-    and twice the difference of two neighbours at the ends. A level that a microphone or a voice
-    adds to a band is not in the second part, one of all bands not in the third. Furui (1986),
-    "Speaker-independent isolated word recognition using dynamic features of speech spectrum",
-    found the second to help where speakers were not heard.
+    and twice the difference of two neighbours at the ends; a single step has no change over
+    time. A level that a microphone or a voice adds to a band is not in the second part, one of
+    all bands not in the third. Furui (1986), "Speaker-independent isolated word recognition
+    using dynamic features of speech spectrum", found the second to help where speakers were not
+    heard.
 
     Args:
         features: (T, D) of `LogMel`, bands in the order of their frequencies.
@@ -135,8 +136,11 @@ def with_slopes(features: Array) -> Array:
 
 
 def check_features(caller: str, features: Array) -> Array:
-    """Return features (T, D) as an array, of a step or more and two bands or more."""
-    features = np.asarray(features)
+    """Return features (T, D) in float32, of a step or more and two bands or more."""
+    try:
+        features = np.asarray(features, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{caller}: features are not numbers: {error}.") from None
     if features.ndim != 2 or len(features) < 1 or features.shape[1] < 2:
         raise DataError(
             f"{caller}: expected features (steps, bands) of one recording, at least one step and "

@@ -29,9 +29,10 @@ def varied(
 
     What a few speakers have in common, their microphones and how closely their recordings were cut,
     is no part of a word; a network that sees each recording with its own share of them learns the
-    word. To each recording, anew for each call: a smooth random curve over the bands; parts at
-    either end cut off, each with probability 1/2; noise with a random slope over the bands, 15 to
-    39 dB below the loudest value; another tempo and vocal tract (`spec_augment` has masks).
+    word. Each call draws anew: parts that are cut off at either end, each with probability 1/2; a
+    smooth curve over the bands, which is added; with probability `noise`, noise that is 15 to 39 dB
+    below the loudest value in the middle bands, more or less in those above and below; and another
+    tempo and vocal tract.
 
     Args:
         features: (T, D) of `LogMel`, bands in the order of their frequencies.
