@@ -85,11 +85,12 @@ def use_keras_lstm(*modules: Any) -> None:
     import keras
 
     from longshort import layers
+    from longshort.ops import _attention
     from longshort.ops._pooling import by_ops
-    from longshort.tasks import _pooling
+    from longshort.tasks import _cross_attention, _pooling
 
-    _pooling.pool = by_ops
-    for name in ("Bidirectional", "Conv1D"):  # for those that import them when they build
+    _pooling.pool, _cross_attention.attend = by_ops, _attention.by_ops
+    for name in ("Bidirectional", "Conv1D", "Dense"):  # for those that import them when they build
         setattr(layers, name, getattr(keras.layers, name))
     for module in modules:
         if hasattr(module, "seeded_lstm"):
@@ -99,7 +100,7 @@ def use_keras_lstm(*modules: Any) -> None:
                 return keras.layers.LSTM.from_config(ours(*given, **options).get_config())
 
             module.seeded_lstm = keras_lstm
-        for name in ("LSTM", "Bidirectional"):
+        for name in ("LSTM", "Bidirectional", "Dense"):
             if hasattr(module, name):
                 setattr(module, name, getattr(keras.layers, name))
 

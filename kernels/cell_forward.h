@@ -17,17 +17,6 @@ inline bool gated(const longshort_lstm& a) { return a.x_dropout || a.h_dropout; 
 // Entries (steps x places) whose x W is computed ahead at a time, at least one step's.
 constexpr int64_t kAhead = 256;
 
-// Hands out parts of one block of scratch; with no block it only counts.
-struct Taker {
-  float* data;
-  int64_t used;
-  float* take(int64_t floats) {
-    float* p = data && floats ? data + used : nullptr;
-    used += longshort::cache_lines(floats);
-    return p;
-  }
-};
-
 // Scratch of one forward call. States and what derives from them are kept by places, twice: for
 // the step that is read and the step that is written.
 struct ForwardScratch {

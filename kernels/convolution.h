@@ -5,7 +5,6 @@
 // with x_t the window of y_t, (width, D) as one row. Steps at the end of a row of the batch whose gradient is
 // zero, which is what padding has behind a masked layer, are left out of the gradients.
 #pragma once
-#include "cell_forward.h"
 #include "isa.h"
 #include "products.h"
 

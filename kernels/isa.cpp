@@ -4,8 +4,10 @@
 #include "isa.h"
 
 #include "adam.h"
+#include "attention.h"
 #include "backward.h"
 #include "convolution.h"
+#include "dense.h"
 #include "forward.h"
 #include "input_gradient.h"
 #include "pooling.h"
@@ -47,6 +49,10 @@ extern const Kernels LONGSHORT_TABLE = {
     ::convolution_scratch,         ::convolution,
     ::convolution_weights,         ::convolution_input,
     ::pool_row,                    ::pool_row_gradient,
+    ::dense_scratch,               ::dense,
+    ::dense_weights_scratch,       ::dense_weights,
+    ::attention_scratch,           ::attend_row,
+    ::attend_row_gradient,
     ::sum_of_squares,              ::adam,
     ::step_size,                   ::pack_step,
     ::run_step,

@@ -41,6 +41,31 @@ struct Pooling {
   float* dx;
 };
 
+// Each step of a target reads a weighted mean of a source (kernels/attention.h).
+struct Attention {
+  int64_t target, source, width, size;        // T, S, A, D
+  const float *query, *keys, *values;         // (B, T, A), (B, S, A), (B, S, D)
+  const bool* mask;                           // (B, S)
+  const float* v;                             // (A); null: scores are products of queries and keys
+  float *context, *weights;                   // (B, T, D), (B, T, S)
+  const float *dcontext, *dweights;           // of the gradients
+  float *dquery, *dkeys, *dvalues, *dv_rows;  // dv for each row of the batch, (B, A)
+};
+
+// A dense layer over many rows (kernels/dense.h). A call writes y; or dx; or dW and db.
+struct Dense {
+  int64_t features, units;  // D, C
+  int64_t count;            // rows of y, or those whose gradient is not zero
+  const int64_t* real;      // which they are
+  const float* x;           // (n, D)
+  const float* weights;     // W, (D, C)
+  const float* bias;        // (C), null: none
+  const float* dy;          // (n, C)
+  float* y;                 // (n, C)
+  float* dx;                // (n, D), of which the rows in `real` are written
+  float *dweights, *dbias;  // (D, C), (C)
+};
+
 // The numbers of a step of Adam; `clip`: the largest norm of all gradients, 0: any.
 struct AdamStep {
   float rate, to_mean, to_square, epsilon, clip;
@@ -68,6 +93,14 @@ struct Kernels {
   // Of a row.
   void (*pool_row)(const Pooling&, int64_t row);
   void (*pool_row_gradient)(const Pooling&, int64_t row);
+  int64_t (*dense_scratch)(const Dense&, int threads);
+  void (*dense)(const Dense&, float* scratch, const Team&);
+  int64_t (*dense_weights_scratch)(const Dense&, int threads);
+  void (*dense_weights)(const Dense&, float* scratch, const Team&);
+  // Of a row, with the scratch of all threads.
+  int64_t (*attention_scratch)(const Attention&, int threads);
+  void (*attend_row)(const Attention&, int64_t row, int thread, float* scratch);
+  void (*attend_row_gradient)(const Attention&, int64_t row, int thread, float* scratch);
   // Of stretches of an array: `scale` is on the gradient.
   double (*sum_of_squares)(const float*, int64_t n);
   void (*adam)(const AdamStep&, float scale, int64_t n, const float* gradient, float* weights, float* mean,

@@ -25,6 +25,41 @@ inline void write_left(const float* in, int64_t n, int64_t k, Bfloat16* out, int
   store_pieces(out + r * kChunk + pieces.in_row(k, step), load_n(in, n), pieces, step);
 }
 
+// A depth with the zeros that a factor of these numbers has behind it.
+template <class Number>
+inline int64_t padded(int64_t depth, const Number*) {
+  return sizeof(Number) < sizeof(float) ? whole_chunks(depth) : depth;
+}
+
+// Row r of a left factor of `rows` rows.
+template <class Number>
+inline void write_row(const float* in, int64_t depth, Number* out, int64_t r, int64_t rows, Pieces pieces) {
+  const int64_t room = room_of(depth, out, pieces), end = padded(depth, out);
+  for (int64_t k = 0; k < end; k += kLanes)
+    write_left(in + k, smaller(kLanes, depth - k), k, out, r, rows, room, pieces);
+}
+
+// `count` rows of an array, the k-th at row(k), turned: a left factor that sums over them, of which `values` are
+// written, value v as row v - first of `rows`. A value behind the `width` that rows have is 1.
+template <class Number, class RowAt>
+void write_turned(RowAt row, int64_t width, Range values, int64_t first, int64_t rows, int64_t count, Number* out,
+                  Pieces pieces) {
+  const int64_t room = room_of(count, out, pieces), end = padded(count, out);
+  for (int64_t v = values.begin; v < values.end; v += kLanes) {
+    for (int64_t k = 0; k < end; k += kLanes) {
+      Vector square[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i)
+        square[i] = k + i < count ? load_n(row(k + i) + v, width - v) : Vector{};
+      turn(square);
+      for (int64_t i = 0; i < smaller(kLanes, values.end - v); ++i) {
+        float line[kLanes];
+        store(line, v + i < width ? square[i] : splat(1.0f));
+        write_left(line, smaller(kLanes, count - k), k, out, v + i - first, rows, room, pieces);
+      }
+    }
+  }
+}
+
 // Calls body(blocks, rows) over ranges of both, four tiles of columns and some rows at a time: what the tiles
 // need then stays in a core's own cache, and the rows come from farther away once for all of them.
 constexpr int64_t kNearBlocks = 16, kNearRows = 96;
@@ -119,6 +154,47 @@ void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Piec
     for (int64_t i = 0; i < all; i += 2)
       write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, k + i, out, pieces);
   }
+}
+
+// The same of `depth` rows of an array of `width` columns, the k-th at row(k).
+template <class Number, class RowAt>
+void pack_rows(RowAt row, int64_t depth, int64_t width, int64_t first, int64_t count, Number* out,
+               Pieces pieces) {
+  const int64_t end = padded(depth, out), columns = smaller(count * kBlock, width - first);
+  float spare[2][4 * kBlock];
+  const auto at = [&](int64_t k, float* line) {
+    if (k < depth && columns == count * kBlock) return row(k) + first;
+    memset(line, 0, sizeof spare[0]);
+    if (k < depth) memcpy(line, row(k) + first, columns * sizeof(float));
+    return static_cast<const float*>(line);
+  };
+  for (int64_t k = 0; k < end; k += 2)
+    write_right(at(k, spare[0]), k + 1 < end ? at(k + 1, spare[1]) : nullptr, count, k, out, pieces);
+}
+
+// Element (r, k) of a left factor of floats, as it lies: data[r * by_row + k * by_k].
+struct Factor {
+  const float* data;
+  int64_t by_row, by_k;
+};
+// out (rows, columns) = left right, of any size; `packed` has room for four blocks of the right factor's columns.
+inline void product_of_any(const Factor& left, int64_t rows, const Matrix& right, float* packed, float* out,
+                           int64_t out_stride) {
+  for_blocks(Range{0, blocks_of(right.columns)}, [&](int64_t block, auto width) {
+    constexpr int N = decltype(width)::count;
+    const int64_t column = block * kBlock;
+    pack_right(right, column, N, packed, Pieces());
+    for_rows(Range{0, rows}, [&](int64_t row, auto height) {
+      constexpr int R = decltype(height)::count;
+      Tile<R, N> tile;
+      clear(tile);
+      multiply(tile, left_at<R>(left.data + row * left.by_row, left.by_row, left.by_k), packed, right.depth);
+      for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n)
+          store_n(out + (row + r) * out_stride + column + n * kBlock, tile.sum[r][n],
+                  right.columns - column - n * kBlock);
+    });
+  });
 }
 
 // The same of a gradient (rows, stride) that is a left factor already.

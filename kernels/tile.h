@@ -19,6 +19,17 @@ constexpr int64_t kTile = kGates * kBlock;
 
 inline int64_t blocks_of(int64_t columns) { return longshort::ceil_div(columns, kBlock); }
 
+// Hands out parts of one block of scratch; with no block it only counts.
+struct Taker {
+  float* data;
+  int64_t used;
+  float* take(int64_t floats) {
+    float* p = data && floats ? data + used : nullptr;
+    used += longshort::cache_lines(floats);
+    return p;
+  }
+};
+
 template <int R, int N>
 struct Tile {
   Vector sum[R][N];

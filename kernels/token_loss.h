@@ -6,7 +6,6 @@
 // Rows are taken some hundred at a time, so that their logits stay near. A portion has four parts, and
 // the team waits after each: its rows are copied, z by columns, g by rows, and dy by rows with dW by columns.
 #pragma once
-#include "cell_forward.h"
 #include "exponentials.h"
 #include "isa.h"
 #include "products.h"
@@ -122,29 +121,12 @@ float loss_of_row(const Loss& a, const LossRows& of, int64_t target, float* z, c
 template <class Number>
 void copy_rows(const Loss& a, const LossRows& of, Range portion, const LossScratch<Number>& s,
                const Team& team) {
-  const int64_t E = a.size, depth = s.room(E), count = portion.size(), wide = s.room(count);
-  const auto all_of = [](int64_t k) {  // with the zeros behind the last chunk
-    return sizeof(Number) < sizeof(float) ? whole_chunks(k) : k;
-  };
-  const int64_t reach = all_of(count), across = all_of(E);
-  for (int64_t r = longshort::part(count, team.index, team.size).begin;
-       r < longshort::part(count, team.index, team.size).end; ++r)
-    for (int64_t e = 0; e < across; e += kLanes)
-      write_left(a.y + of.real[portion.begin + r] * E + e, smaller(kLanes, E - e), e, s.rows, r, count, depth,
-                 s.pieces);
+  const int64_t E = a.size, count = portion.size();
+  const auto row = [&](int64_t r) { return a.y + of.real[portion.begin + r] * E; };
+  const Range own = longshort::part(count, team.index, team.size);
+  for (int64_t r = own.begin; r < own.end; ++r) write_row(row(r), E, s.rows, r, count, s.pieces);
   const Range values = longshort::part(E + 1, team.index, team.size);
-  float square[kLanes][kLanes];
-  for (int64_t e = values.begin; e < values.end; e += kLanes) {
-    const int64_t real = smaller(kLanes, values.end - e);
-    for (int64_t r = 0; r < reach; r += kLanes) {
-      for (int64_t j = 0; j < kLanes; ++j) {
-        const float* row = r + j < count ? a.y + of.real[portion.begin + r + j] * E : nullptr;
-        for (int64_t i = 0; i < real; ++i) square[i][j] = !row ? 0 : e + i < E ? row[e + i] : 1;
-      }
-      const int64_t width = smaller(kLanes, reach - r);
-      for (int64_t i = 0; i < real; ++i) write_left(square[i], width, r, s.turned, e + i, E + 1, wide, s.pieces);
-    }
-  }
+  write_turned(row, E, values, 0, E + 1, count, s.turned, s.pieces);
 }
 
 // A tile of sums (E + 1, N kLanes) to where it belongs.

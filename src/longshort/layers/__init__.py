@@ -1,7 +1,6 @@
 """Keras layers on the fused kernels, and the Keras names that every model needs."""
 
 from keras import Sequential
-from keras.layers import Dense
 
 from longshort.layers._accelerate import accelerate, to_keras
 from longshort.layers._bidirectional import Bidirectional
@@ -9,6 +8,7 @@ from longshort.layers._cell import LSTMCell
 from longshort.layers._conv import Conv1D
 from longshort.layers._crf import CRF
 from longshort.layers._ctc import CTCLoss
+from longshort.layers._dense import Dense
 from longshort.layers._dropout import EmbeddingDropout
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM

@@ -8,13 +8,14 @@ from longshort._errors import DataError
 from longshort.layers._bidirectional import Bidirectional
 from longshort.layers._cell import LSTMCell
 from longshort.layers._conv import Conv1D
+from longshort.layers._dense import Dense
 from longshort.layers._gru import GRU
 from longshort.layers._lstm import LSTM
 from longshort.optimizers import Adam
 
 
 def accelerate(model: keras.Model) -> keras.Model:
-    """Put each LSTM, GRU and Conv1D of Keras in a model on the fused layer, in place.
+    """Put each LSTM, GRU, Conv1D and Dense of Keras in a model on the fused layer, in place.
 
     Weights, optimizer and compilation stay as they are; wrappers such as `Bidirectional` and
     nested models are gone through.
@@ -36,6 +37,7 @@ def accelerate(model: keras.Model) -> keras.Model:
         keras.layers.LSTM: LSTM,
         keras.layers.GRU: GRU,
         keras.layers.Conv1D: Conv1D,
+        keras.layers.Dense: Dense,
         keras.layers.Bidirectional: Bidirectional,
     }
     return _exchange(model, classes)
@@ -64,6 +66,7 @@ def to_keras(model: keras.Model) -> keras.Model:
         LSTM: keras.layers.LSTM,
         GRU: keras.layers.GRU,
         Conv1D: keras.layers.Conv1D,
+        Dense: keras.layers.Dense,
         LSTMCell: keras.layers.LSTMCell,
         Bidirectional: keras.layers.Bidirectional,
     }

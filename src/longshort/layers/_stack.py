@@ -10,6 +10,7 @@ from keras import ops
 
 from longshort._errors import DataError
 from longshort.layers._bidirectional import Bidirectional
+from longshort.layers._dense import Dense
 from longshort.layers._lstm import LSTM
 from longshort.layers._recurrent import RecurrentLayer, State
 
@@ -116,7 +117,7 @@ class StackedRNN(RecurrentLayer):
         self.gates = []
         if skip == "highway":
             self.gates = [
-                keras.layers.Dense(
+                Dense(
                     self._widths[0],
                     activation="sigmoid",
                     bias_initializer=keras.initializers.Constant(-1.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from longshort.ops._handlers import register
+from longshort.ops._handlers import call, register
 
 Tensor = Any
 
@@ -56,20 +56,15 @@ def _by_kernel(stride: int, left: int, steps: int) -> Any:
 
     register("convolution", "convolution_weights", "convolution_input")
 
-    def call(options: tuple[str, Any], *args: Tensor) -> Any:
-        name, shapes = options
-        results = [jax.ShapeDtypeStruct(shape, args[0].dtype) for shape in shapes]
-        run = jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")
-        return run(*args, stride=np.int64(stride), left=np.int64(left))
-
+    run = functools.partial(call, stride=np.int64(stride), left=np.int64(left))
     gradient = no_derivative(
-        call, "Conv1D has no second derivatives. Use keras.layers.Conv1D where you need them."
+        run, "Conv1D has no second derivatives. Use keras.layers.Conv1D where you need them."
     )
 
     @jax.custom_vjp
     def convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         shape = (x.shape[0], steps, kernel.shape[2])
-        return call(("convolution", (shape,)), x, kernel, bias)[0]
+        return run(("convolution", (shape,)), x, kernel, bias)[0]
 
     def forward(x: Tensor, kernel: Tensor, bias: Tensor) -> Any:
         return convolution(x, kernel, bias), (x, kernel)

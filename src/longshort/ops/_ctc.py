@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from longshort.ops._handlers import register
+from longshort.ops._handlers import call, register
 from longshort.ops._paths import machine_path
 
 Tensor = Any
@@ -40,10 +40,7 @@ def _by_kernel() -> Any:
         return with_gradient(logits, targets)[0]
 
     def with_gradient(logits: Tensor, targets: Tensor) -> Any:
-        shapes = (logits.shape[:1], logits.shape)
-        results = [jax.ShapeDtypeStruct(shape, logits.dtype) for shape in shapes]
-        call = jax.ffi.ffi_call("longshort_ctc", results, vmap_method="sequential")
-        return call(logits, targets)
+        return call(("ctc", (logits.shape[:1], logits.shape)), logits, targets)
 
     def backward(gradient: Tensor, arriving: Tensor) -> Any:
         return gradient * arriving[:, None, None], None

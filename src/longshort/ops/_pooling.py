@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from longshort.ops._handlers import register
+from longshort.ops._handlers import call, register
 from longshort.ops._paths import machine_path
 
 Tensor = Any
@@ -45,11 +45,6 @@ def _by_kernel() -> Any:
     from longshort.ops._jax import no_derivative
 
     register("pool", "pool_gradient")
-
-    def call(options: tuple[str, Any], *args: Tensor) -> Any:
-        name, shapes = options
-        results = [jax.ShapeDtypeStruct(shape, args[0].dtype) for shape in shapes]
-        return jax.ffi.ffi_call(f"longshort_{name}", results, vmap_method="sequential")(*args)
 
     gradient = no_derivative(call, "Pooling has no second derivatives.")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops
 
-from longshort.ops._handlers import register
+from longshort.ops._handlers import call, register
 from longshort.ops._paths import machine_path
 from longshort.ops._rounding import rounds
 
@@ -56,15 +56,13 @@ def token_loss(
 def _by_kernel(
     y: Tensor, weights: Tensor, bias: Tensor, targets: Tensor, share: float, by_values: bool
 ) -> Any:
-    import jax
     import numpy as np
 
     register("token_loss")
     shapes = ((1,), y.shape, weights.shape, bias.shape)
-    results = [jax.ShapeDtypeStruct(shape, y.dtype) for shape in shapes]
-    call = jax.ffi.ffi_call("longshort_token_loss", results, vmap_method="sequential")
     words = {"by_values": by_values, "bfloat16": rounds("float32"), "share": np.float64(share)}
-    return call(y, weights, bias, ops.cast(targets, "int32"), **words)
+    given = (y, weights, bias, ops.cast(targets, "int32"))
+    return call(("token_loss", shapes), *given, **words)
 
 
 def _by_portions(

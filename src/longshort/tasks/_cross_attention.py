@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-from keras import ops
+
+from longshort.ops._attention import attend
 
 Tensor = Any
 
@@ -55,17 +56,7 @@ class CrossAttention(keras.layers.Layer):
 
     def call(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Any:
         """Attend; see the class."""
-        if self.kind == "additive":
-            # A sum, and no product with v: XLA then keeps nothing of size B T S A.
-            both = ops.expand_dims(query, 2) + ops.expand_dims(keys, 1)
-            scores = ops.sum(ops.tanh(both) * self.v, axis=-1)
-        else:
-            scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
-        # Finite, so that a row of padding, all masked, has no NaN.
-        scores = ops.where(ops.expand_dims(mask, 1), scores, -1e9)
-        # Keras' softmax warns of sources of a single token.
-        weights = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
-        return ops.matmul(weights, values), weights
+        return attend(query, keys, values, mask, self.v if self.kind == "additive" else None)
 
     def compute_mask(self, *_: Any, **__: Any) -> Any:
         """Return that the outputs have none."""

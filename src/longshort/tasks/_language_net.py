@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from longshort.layers import LSTM, EmbeddingDropout, StackedRNN
+from longshort.layers import LSTM, Dense, EmbeddingDropout, StackedRNN
 from longshort.tasks._sampled_softmax import SampledLogProbability
 from longshort.tasks._token_loss import TokenLoss
 
@@ -112,9 +112,7 @@ class LanguageNet:
                 V, kernel_initializer=keras.initializers.GlorotUniform(seed())
             )
         elif H != E:
-            self.projection = keras.layers.Dense(
-                E, kernel_initializer=keras.initializers.GlorotUniform(seed())
-            )
+            self.projection = Dense(E, kernel_initializer=keras.initializers.GlorotUniform(seed()))
         ids = keras.Input((None,), dtype="int32", name="ids")
         states = [
             [keras.Input((H,), name=f"{name}_{i}") for name in ("h", "c")]

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from longshort.layers import Bidirectional
+from longshort.layers import Bidirectional, Dense
 from longshort.tasks._cross_attention import CrossAttention
 from longshort.tasks._input_feeding import InputFeeding
 from longshort.tasks._language_net import TiedEmbedding, log_probability
@@ -131,7 +131,7 @@ class Seq2SeqNet:
 
     def _dense(self, units: int, activation: str | None = None, use_bias: bool = True) -> Any:
         kernel = keras.initializers.GlorotUniform(next(self._seeds))
-        return keras.layers.Dense(units, activation, use_bias, kernel_initializer=kernel)
+        return Dense(units, activation, use_bias, kernel_initializer=kernel)
 
     def _dropped(self, x: Tensor) -> Tensor:
         return keras.layers.Dropout(self.plan.dropout, seed=next(self._seeds))(x)

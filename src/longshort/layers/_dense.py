@@ -1,0 +1,72 @@
+"""`Dense`: the Keras layer, over many rows on a kernel of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from longshort.ops import Path
+from longshort.ops._dense import dense
+from longshort.ops._paths import machine_path
+
+Tensor = Any
+
+ROWS, VALUES = 128, 64  # from which on the kernel was faster than XLA
+
+
+@keras.saving.register_keras_serializable("longshort")
+class Dense(keras.layers.Dense):
+    """Linear map of each row: `keras.layers.Dense`, over many rows on a kernel of its own.
+
+        y = activation(x W + b)
+
+    Takes every argument of `keras.layers.Dense`, has the same weights (`kernel` (D, C), `bias`
+    (C,)), the same config and, up to float rounding, the same results; see there for them. The
+    kernel takes inputs of 128 rows and more (all axes but the last together) with D and C of 64 and
+    more, as a layer between LSTMs has; Keras itself is faster for the rest, and has what the kernel
+    has not (float64, a backend other than JAX, a device other than the CPU, an unknown number of
+    rows). Rows whose gradient is zero, as those of padding, cost nothing in the gradients. Products
+    are in float32 always.
+
+    Shapes:
+        Inputs (..., D), outputs (..., C).
+
+    Raises:
+        ValueError: From Keras: arguments or inputs that it refuses.
+        KernelError: A second derivative is asked for, which the kernel does not have.
+
+    >>> longshort.layers.Dense(64)(np.zeros((8, 20, 64), "float32")).shape
+    (8, 20, 64)
+    """
+
+    @property
+    def kernel_path(self) -> Path:
+        """The path that calls with many rows and values take, and why."""
+        if self.compute_dtype not in ("float32", "bfloat16", "float16"):
+            return Path("keras", f"the kernels compute in float32, not in {self.compute_dtype}")
+        return machine_path()
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Map the rows, in the kernel where it is faster."""
+        if not self._for_kernel(inputs.shape):
+            return super().call(inputs, training=training)
+        x = ops.reshape(ops.cast(inputs, "float32"), (-1, inputs.shape[-1]))
+        y = dense(
+            x,
+            ops.cast(self.kernel, "float32"),
+            ops.cast(self.bias, "float32") if self.use_bias else None,
+        )
+        y = ops.cast(ops.reshape(y, (*inputs.shape[:-1], self.units)), self.compute_dtype)
+        return y if self.activation is None else self.activation(y)
+
+    def _for_kernel(self, shape: tuple[Any, ...]) -> bool:
+        known = all(isinstance(size, int) for size in shape)
+        return (
+            known
+            and math.prod(shape[:-1]) >= ROWS
+            and min(shape[-1], self.units) >= VALUES
+            and self.kernel_path.name == "kernel"
+        )
