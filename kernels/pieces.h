@@ -138,6 +138,11 @@ LONGSHORT_INLINE void interleave(Vector a, Vector b, Vector& low, Vector& high) 
   const auto x = reinterpret_cast<__m512>(a), y = reinterpret_cast<__m512>(b);
   low = reinterpret_cast<Vector>(_mm512_permutex2var_ps(x, first, y));
   high = reinterpret_cast<Vector>(_mm512_permutex2var_ps(x, second, y));
+#elif defined(__AVX__) && LONGSHORT_LANES == 8
+  const auto x = reinterpret_cast<__m256>(a), y = reinterpret_cast<__m256>(b);
+  const __m256 outer = _mm256_unpacklo_ps(x, y), inner = _mm256_unpackhi_ps(x, y);  // of each half
+  low = reinterpret_cast<Vector>(_mm256_permute2f128_ps(outer, inner, 0x20));
+  high = reinterpret_cast<Vector>(_mm256_permute2f128_ps(outer, inner, 0x31));
 #else
   for (int i = 0; i < kLanes / 2; ++i) {
     low[2 * i] = a[i];

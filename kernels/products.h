@@ -136,6 +136,14 @@ inline void write_right(const float* even, const float* odd, int64_t count, int6
   for (int64_t n = 0; n < count; ++n)
     store_pairs(out + n * kRightTile, load(even + n * kBlock), load(odd + n * kBlock), pieces, step);
 }
+// kLanes rows of n values each, of which `rows` are there and the others zero, into as many columns.
+LONGSHORT_INLINE void turn_part(const float* in, int64_t stride, int64_t rows, int64_t n, float* out,
+                                int64_t out_stride) {
+  Vector square[kLanes];
+  for (int64_t i = 0; i < kLanes; ++i) square[i] = i < rows ? load_n(in + i * stride, n) : Vector{};
+  turn(square);
+  for (int64_t i = 0; i < kLanes; ++i) store(out + i * out_stride, square[i]);
+}
 template <class Number>
 void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Pieces pieces) {
   constexpr int64_t kSide = kChunk;  // by squares: each cache line of the weights is read once
@@ -148,8 +156,10 @@ void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Piec
     if (m.by_column == 1) {
       for (int64_t i = 0; i < real; ++i) memcpy(square[i], from + i * m.by_k, columns * sizeof(float));
     } else {
-      for (int64_t c = 0; c < columns; ++c)
-        for (int64_t i = 0; i < real; ++i) square[i][c] = from[c * m.by_column + i];
+      for (int64_t c = 0; c < columns; c += kLanes)
+        for (int64_t i = 0; i < real; i += kLanes)
+          turn_part(from + c * m.by_column + i, m.by_column, smaller(kLanes, columns - c), real - i,
+                    &square[i][c], 4 * kBlock);
     }
     for (int64_t i = 0; i < all; i += 2)
       write_right(square[i], i + 1 < all ? square[i + 1] : nullptr, count, k + i, out, pieces);

@@ -138,9 +138,12 @@ void unpack_sums(const Loss& a, int64_t block, const float* sums) {
       memcpy(a.dweights + e * V + first, sums + e * N * kBlock, columns * sizeof(float));
   } else {
     for (int64_t e = 0; e < E; e += kLanes) {
-      for (int64_t c = 0; c < columns; ++c)
-        for (int64_t i = 0; i < smaller(kLanes, E - e); ++i)
-          a.dweights[(first + c) * E + e + i] = sums[(e + i) * N * kBlock + c];
+      for (int64_t c = 0; c < columns; c += kLanes) {
+        float square[kLanes][kLanes];
+        turn_part(sums + e * N * kBlock + c, N * kBlock, smaller(kLanes, E - e), kLanes, square[0], kLanes);
+        for (int64_t i = 0; i < smaller(kLanes, columns - c); ++i)
+          store_n(a.dweights + (first + c + i) * E + e, load(square[i]), E - e);
+      }
     }
   }
   memcpy(a.dbias + first, sums + E * N * kBlock, columns * sizeof(float));
@@ -211,10 +214,8 @@ void loss_of_team(const Loss& a, const LossRows& of, float* scratch, const Team&
         product<N>(left_rows(s.turned, E + 1, count).from(near.begin), s.panel + (block - some.begin) * panel,
                    count, s.sums + block * kBlock * (E + 1) + near.begin * N * kBlock, N * kBlock, i > 0,
                    near.size(), s.pieces);
+        if (i + 1 == portions && near.end == E + 1) unpack_sums<N>(a, block, s.sums + block * kBlock * (E + 1));
       });
-    });
-    for_blocks(own_tokens, [&](int64_t block, auto width) {
-      if (i + 1 == portions) unpack_sums<decltype(width)::count>(a, block, s.sums + block * kBlock * (E + 1));
     });
     team.wait();
   }

@@ -32,7 +32,7 @@ test_with() {  # test_with SANITIZER TESTS VARIABLE=VALUE...
     --durations=3 $tests)
 }
 
-oracle=$(echo tests/test_{kernels,gru,slstm_kernels,token_loss_kernel}.py)
+oracle=$(echo tests/test_{kernels,gru,slstm_kernels,token_loss_kernel,attention,dense}.py)
 [ $# -gt 0 ] || set -- memory thread
 for name in "$@"; do
   case $name in

@@ -270,8 +270,28 @@ MUTATIONS += [
 ]
 
 
+MUTATIONS += [
+    (name, old, new, name.split(".")[0])
+    for name, old, new in [
+        ("attention.h", "!a.mask[b * a.source + s + i]", "false"),
+        ("attention.h", "largest = here > largest ? here : largest;", ""),
+        ("attention.h", "load(scores + i) / total", "load(scores + i)"),
+        ("attention.h", "mul_add(-y, y, one)", "one"),
+        ("attention.h", " + load_n(arriving + i, n)", ""),
+        ("attention.h", "(load(scores + i) - mean)", "load(scores + i)"),
+        ("attention.h", "clear_rows(dkeys, 0, S, A);", ""),
+        ("attention.cpp", "for (int64_t b = 0; b < B; ++b)\n", "for (int64_t b = 1; b < B; ++b)\n"),
+        ("dense.h", "load(from + n) + load_n(bias + n, columns - n)", "load(from + n)"),
+        ("dense.h", "N * kBlock, first > 0,", "N * kBlock, false,"),
+        ("dense.h", "m < D ? a.dweights + m * C : a.dbias", "a.dweights + m * C"),
+        ("dense.cpp", "if (n < units) real.push_back(r);", "real.push_back(r);"),
+    ]
+]
+
+
 # Products of bfloat16s: with AMX in plain code.
 BFLOAT16 = [
+    ("products.h", "v + i < width ? square[i] : splat(1.0f)", "square[i]", "dense"),
     ("bfloat16.h", "load_left(c + 1), dot();", "load_left(c + 1);", "kernels"),
     ("bfloat16.h", "load_left(c + 2), dot();", "", "kernels"),
     ("bfloat16.h", "load(out + i * kLanes) + load(to", "load(to", "kernels"),

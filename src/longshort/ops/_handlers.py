@@ -22,7 +22,7 @@ def register(*names: str) -> None:
         jax.ffi.register_ffi_target(f"longshort_{name}", handler, platform="cpu")
 
 
-def call(options: tuple[str, tuple[tuple[int, ...], ...]], *args: Any, **words: Any) -> list[Any]:
+def call(options: tuple[str, tuple[tuple[int, ...], ...]], *args: Any, **words: Any) -> Any:
     """Call a registered handler.
 
     Args:
