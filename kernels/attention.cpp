@@ -1,5 +1,4 @@
 // Attention of a target over a source: JAX's door to it.
-#include <cstring>
 #include <new>
 
 #include "isa.h"

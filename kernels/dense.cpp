@@ -40,7 +40,7 @@ bool fits(Shape rows, Shape weights, Shape made, Dense& a) {
   if (rows.size() != 2 || weights.size() != 2 || made.size() != 2) return false;
   a = Dense{};
   a.features = weights[0], a.units = weights[1], a.count = rows[0];
-  return rows[1] == a.features && made[0] == rows[0] && made[1] == a.units;
+  return rows[1] == a.features && made[0] == rows[0] && made[1] == a.units && a.features > 0 && a.units > 0;
 }
 ffi::Error misfit() { return ffi::Error::InvalidArgument("longshort: shapes of a dense layer that do not fit"); }
 ffi::Error no_memory() { return ffi::Error::Internal("longshort: out of memory"); }

@@ -15,10 +15,7 @@ using longshort::Dense;
 constexpr int64_t kSomeRows = 512;
 
 inline Pieces dense_pieces(const Dense& a) {
-  struct {
-    bool bfloat16 = false;
-  } call;
-  return Pieces::where_worth(call, a.count >= 64 && a.features >= 32 && a.units >= 32);
+  return Pieces::where_worth(a.count >= 64 && a.features >= 32 && a.units >= 32);
 }
 
 // Of products of rows: y, or dx.
@@ -141,7 +138,6 @@ template <class Body>
 void in_kind(Pieces pieces, Body body) {
   if (pieces.count) {
     body(Bfloat16{});
-    end_products();
   } else {
     body(float{});
   }
@@ -160,6 +156,7 @@ void dense(const Dense& a, float* scratch, const Team& team) {
       dense_rows<Number>(a.dy, a.count, real, dense_matrix(a), nullptr, a.dx, pieces, scratch, team);
     }
   });
+  end_products();
 }
 int64_t dense_scratch(const Dense& a, int threads) {
   int64_t size = 0;
@@ -173,6 +170,7 @@ int64_t dense_scratch(const Dense& a, int threads) {
 void dense_weights(const Dense& a, float* scratch, const Team& team) {
   const Pieces pieces = dense_pieces(a);
   in_kind(pieces, [&](auto kind) { dense_sums<decltype(kind)>(a, pieces, scratch, team); });
+  end_products();
 }
 int64_t dense_weights_scratch(const Dense& a, int threads) {
   int64_t size = 0;

@@ -32,17 +32,22 @@ struct Pieces {
     (void)a;
 #endif
   }
-  // The same, but three where that is faster than floats and `worth` it. Not in the loop over time, whose weights,
-  // half as large again then, come from afar at each step; so a row's bits do not depend on its batch.
-  template <class Call>
-  static Pieces where_worth(const Call& a, bool worth) {
-    Pieces pieces(a);
+  // Three where that is faster than floats and `worth` it. Not in the loop over time, whose weights, half as
+  // large again then, come from afar at each step; so a row's bits do not depend on its batch.
+  static Pieces where_worth(bool worth) {
+    Pieces pieces;
 #if LONGSHORT_AMX
-    if (worth && !pieces.count) pieces.count = 3;
+    if (worth) pieces.count = 3;
 #else
     (void)worth;
 #endif
     return pieces;
+  }
+  // The same, but one as the call says.
+  template <class Call>
+  static Pieces where_worth(const Call& a, bool worth) {
+    const Pieces pieces(a);
+    return pieces.count ? pieces : where_worth(worth);
   }
   // Chunks that a depth takes, and the first of those that k is in.
   LONGSHORT_INLINE int64_t chunks(int64_t depth) const { return longshort::ceil_div(depth, kChunk) * count; }

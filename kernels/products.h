@@ -182,31 +182,6 @@ void pack_rows(RowAt row, int64_t depth, int64_t width, int64_t first, int64_t c
     write_right(at(k, spare[0]), k + 1 < end ? at(k + 1, spare[1]) : nullptr, count, k, out, pieces);
 }
 
-// Element (r, k) of a left factor of floats, as it lies: data[r * by_row + k * by_k].
-struct Factor {
-  const float* data;
-  int64_t by_row, by_k;
-};
-// out (rows, columns) = left right, of any size; `packed` has room for four blocks of the right factor's columns.
-inline void product_of_any(const Factor& left, int64_t rows, const Matrix& right, float* packed, float* out,
-                           int64_t out_stride) {
-  for_blocks(Range{0, blocks_of(right.columns)}, [&](int64_t block, auto width) {
-    constexpr int N = decltype(width)::count;
-    const int64_t column = block * kBlock;
-    pack_right(right, column, N, packed, Pieces());
-    for_rows(Range{0, rows}, [&](int64_t row, auto height) {
-      constexpr int R = decltype(height)::count;
-      Tile<R, N> tile;
-      clear(tile);
-      multiply(tile, left_at<R>(left.data + row * left.by_row, left.by_row, left.by_k), packed, right.depth);
-      for (int r = 0; r < R; ++r)
-        for (int n = 0; n < N; ++n)
-          store_n(out + (row + r) * out_stride + column + n * kBlock, tile.sum[r][n],
-                  right.columns - column - n * kBlock);
-    });
-  });
-}
-
 // The same of a gradient (rows, stride) that is a left factor already.
 inline void pack_gradient(const float* in, int64_t rows, int64_t stride, int64_t first, int64_t count,
                           float* out, Pieces) {
@@ -235,6 +210,31 @@ inline void pack_gradient(const Bfloat16* in, int64_t rows, int64_t stride, int6
       }
     }
   }
+}
+
+// Element (r, k) of a left factor of floats, as it lies: data[r * by_row + k * by_k].
+struct Factor {
+  const float* data;
+  int64_t by_row, by_k;
+};
+// out (rows, columns) = left right, of any size; `packed` has room for four blocks of the right factor's columns.
+inline void product_of_any(const Factor& left, int64_t rows, const Matrix& right, float* packed, float* out,
+                           int64_t out_stride) {
+  for_blocks(Range{0, blocks_of(right.columns)}, [&](int64_t block, auto width) {
+    constexpr int N = decltype(width)::count;
+    const int64_t column = block * kBlock;
+    pack_right(right, column, N, packed, Pieces());
+    for_rows(Range{0, rows}, [&](int64_t row, auto height) {
+      constexpr int R = decltype(height)::count;
+      Tile<R, N> tile;
+      clear(tile);
+      multiply(tile, left_at<R>(left.data + row * left.by_row, left.by_row, left.by_k), packed, right.depth);
+      for (int r = 0; r < R; ++r)
+        for (int n = 0; n < N; ++n)
+          store_n(out + (row + r) * out_stride + column + n * kBlock, tile.sum[r][n],
+                  right.columns - column - n * kBlock);
+    });
+  });
 }
 
 }  // namespace

@@ -187,16 +187,38 @@ def test_a_program_of_keras(tmp_path: Any) -> None:
 
 
 @needs_kernels
-def test_second_derivatives_and_shapes_that_do_not_fit_are_refused() -> None:
+def test_second_derivatives() -> None:
     import jax
 
-    x, W, b, dy = map(jax.numpy.asarray, problem(4, 5, 6))
+    x, W, b, _ = map(jax.numpy.asarray, problem(7, 5, 6))
 
-    def slope(x: Any) -> Any:
-        return jax.grad(lambda x: (dense(x, W, b) ** 2).sum())(x).sum()
+    def penalty(layer: Any) -> Any:
+        def slopes(x: Any, W: Any) -> Any:
+            return jax.grad(lambda x, W: (layer(x, W, b) ** 3).sum(), (0, 1))(x, W)
 
-    with pytest.raises(longshort.KernelError, match="Dense has no second derivatives"):
-        jax.grad(slope)(x)
+        return jax.grad(lambda *own: sum((s**2).sum() for s in slopes(*own)), (0, 1))(x, W)
+
+    for a, e in zip(penalty(dense), penalty(lambda x, W, b: x @ W + b), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4)
+
+
+@needs_kernels
+def test_sparse_inputs_and_quantized_weights_run_in_keras() -> None:
+    from jax.experimental.sparse import BCOO
+
+    x = np.random.default_rng(0).normal(size=(130, 64)).astype("f4")
+    ours, theirs = pair(64, x)
+    np.testing.assert_allclose(ours(BCOO.fromdense(x)), theirs(x), atol=3e-5)
+    for layer in (ours, theirs):
+        layer.quantize("int8")
+    np.testing.assert_allclose(ours(x), theirs(x), atol=3e-5)
+
+
+@needs_kernels
+def test_shapes_that_do_not_fit_are_named() -> None:
+    import jax
+
+    x, W, b, _ = map(jax.numpy.asarray, problem(4, 5, 6))
     for wrong in ((x[:, 1:], W, b), (x, W, b[1:]), (x[0], W, b)):
         with pytest.raises(Exception, match="shapes of a dense layer that do not fit"):
             jax.block_until_ready(dense(*wrong))

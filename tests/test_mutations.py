@@ -271,7 +271,7 @@ MUTATIONS += [
 
 
 MUTATIONS += [
-    (name, old, new, name.split(".")[0])
+    (name, old, new, "attention" if name.startswith("attention") else "dense")
     for name, old, new in [
         ("attention.h", "!a.mask[b * a.source + s + i]", "false"),
         ("attention.h", "largest = here > largest ? here : largest;", ""),
@@ -283,7 +283,8 @@ MUTATIONS += [
         ("attention.cpp", "for (int64_t b = 0; b < B; ++b)\n", "for (int64_t b = 1; b < B; ++b)\n"),
         ("dense.h", "load(from + n) + load_n(bias + n, columns - n)", "load(from + n)"),
         ("dense.h", "N * kBlock, first > 0,", "N * kBlock, false,"),
-        ("dense.h", "m < D ? a.dweights + m * C : a.dbias", "a.dweights + m * C"),
+        ("dense.h", "m < D ? a.dweights + m * C : a.dbias", "a.dweights + m % D * C"),
+        ("pieces.h", "outer, inner, 0x31", "outer, inner, 0x20"),
         ("dense.cpp", "if (n < units) real.push_back(r);", "real.push_back(r);"),
     ]
 ]

@@ -14,7 +14,7 @@ from longshort.ops._paths import machine_path
 
 Tensor = Any
 
-ROWS, VALUES = 128, 64  # from which on the kernel was faster than XLA
+ROWS, VALUES = 128, 64  # from which on forward and backward together are faster than in XLA
 
 
 @keras.saving.register_keras_serializable("longshort")
@@ -27,16 +27,16 @@ class Dense(keras.layers.Dense):
     (C,)), the same config and, up to float rounding, the same results; see there for them. The
     kernel takes inputs of 128 rows and more (all axes but the last together) with D and C of 64 and
     more, as a layer between LSTMs has; Keras itself is faster for the rest, and has what the kernel
-    has not (float64, a backend other than JAX, a device other than the CPU, an unknown number of
-    rows). Rows whose gradient is zero, as those of padding, cost nothing in the gradients. Products
-    are in float32 always.
+    has not (float64, sparse inputs, a backend other than JAX, a device other than the CPU, rows of
+    unknown number). Rows whose gradient is zero, as those of padding, cost nothing in gradients.
+    Products are in float32 always; with AMX an input or weight that is infinite, or above 3.39e38,
+    gives NaN. The kernel has no derivatives in forward mode (`jax.jvp`).
 
     Shapes:
         Inputs (..., D), outputs (..., C).
 
     Raises:
         ValueError: From Keras: arguments or inputs that it refuses.
-        KernelError: A second derivative is asked for, which the kernel does not have.
 
     >>> longshort.layers.Dense(64)(np.zeros((8, 20, 64), "float32")).shape
     (8, 20, 64)
@@ -51,7 +51,7 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Map the rows, in the kernel where it is faster."""
-        if not self._for_kernel(inputs.shape):
+        if not self._for_kernel(inputs):
             return super().call(inputs, training=training)
         x = ops.reshape(ops.cast(inputs, "float32"), (-1, inputs.shape[-1]))
         y = dense(
@@ -62,10 +62,18 @@ class Dense(keras.layers.Dense):
         y = ops.cast(ops.reshape(y, (*inputs.shape[:-1], self.units)), self.compute_dtype)
         return y if self.activation is None else self.activation(y)
 
-    def _for_kernel(self, shape: tuple[Any, ...]) -> bool:
-        known = all(isinstance(size, int) for size in shape)
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Quantize the weights, as Keras does; what is quantized runs in Keras."""
+        # Keras refuses subclasses, unless told that they are no other layer.
+        super().quantize(mode, type_check=type_check and type(self) is not Dense, config=config)
+
+    def _for_kernel(self, inputs: Tensor) -> bool:
+        shape = inputs.shape
         return (
-            known
+            all(isinstance(size, int) for size in shape)
+            and not hasattr(inputs, "todense")
             and math.prod(shape[:-1]) >= ROWS
             and min(shape[-1], self.units) >= VALUES
             and self.kernel_path.name == "kernel"

@@ -44,7 +44,7 @@ def by_ops(
     if v is None:
         scores = ops.matmul(query, ops.transpose(keys, (0, 2, 1)))
     else:
-        # A sum, and no product with v: XLA then keeps nothing of size B T S A.
+        # A sum, and no product with v, for which XLA would copy all tanhs.
         both = ops.expand_dims(query, 2) + ops.expand_dims(keys, 1)
         scores = ops.sum(ops.tanh(both) * v, axis=-1)
     real = ops.expand_dims(ops.cast(mask, "bool"), 1)
