@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -329,4 +330,6 @@ def test_mutation_is_noticed(mutation, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert result.returncode == (1 if mutation else 0), result.stdout
+    # What writes past an end may end the process, after a failed test or in the middle of one.
+    codes = (1, -signal.SIGSEGV, -signal.SIGABRT) if mutation else (0,)
+    assert result.returncode in codes, result.stdout
