@@ -50,19 +50,32 @@ LONGSHORT_INLINE Vector where_real(const Attention& a, int64_t b, int64_t s, Vec
   return value;
 }
 LONGSHORT_INLINE float sum_of(Vector x) {
-  float sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += x[i];
-  return sum;
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) x[i] += x[i + half];
+  return x[0];
 }
 
-// sum of v tanh(q + k)
-inline float additive_score(const float* q, const float* k, const float* v, int64_t width) {
+// Of a step of the target and one of the source.
+inline float score_of(const float* q, const float* k, const float* v, int64_t width) {
   Vector sum = {};
   for (int64_t i = 0; i < width; i += kLanes) {
     const int64_t n = width - i;
-    sum = mul_add(load_n(v + i, n), tanh(load_n(q + i, n) + load_n(k + i, n)), sum);
+    const Vector x = load_n(q + i, n), y = load_n(k + i, n);
+    sum = v ? mul_add(load_n(v + i, n), tanh(x + y), sum) : mul_add(x, y, sum);
   }
   return sum_of(sum);
+}
+
+// With fewer steps of a target, one at a time where a decoder has input feeding, packing keys and values would take
+// longer than their products do.
+constexpr int64_t kFewSteps = 3;
+inline void context_of(const Attention& a, const float* weights, const float* values, int64_t reach, float* out) {
+  for (int64_t d = 0; d < a.size; d += kLanes) {
+    Vector sum = {};
+    for (int64_t i = 0; i < reach; ++i)
+      sum = mul_add(splat(weights[i]), load_n(values + i * a.size + d, a.size - d), sum);
+    store_n(out + d, sum, a.size - d);
+  }
 }
 
 // Writes context and weights of row b.
@@ -71,10 +84,10 @@ void attend_row(const Attention& a, int64_t b, int thread, float* data) {
   const int64_t T = a.target, S = a.source, A = a.width, D = a.size, reach = reach_of(a, b);
   const float *query = a.query + b * T * A, *keys = a.keys + b * S * A, *values = a.values + b * S * D;
   float *context = a.context + b * T * D, *weights = a.weights + b * T * S;
-  if (a.v) {
+  if (a.v || T < kFewSteps) {
     for (int64_t t = 0; t < T; ++t)
       for (int64_t i = 0; i < reach; ++i)
-        s.scores[t * s.stride + i] = additive_score(query + t * A, keys + i * A, a.v, A);
+        s.scores[t * s.stride + i] = score_of(query + t * A, keys + i * A, a.v, A);
   } else {
     product_of_any(Factor{query, A, 1}, T, Matrix{keys, A, reach, 1, A}, s.packed, s.scores, s.stride);
   }
@@ -99,7 +112,11 @@ void attend_row(const Attention& a, int64_t b, int thread, float* data) {
       store_n(weights + t * S + i, load(scores + i) / total, reach - i);
     memset(weights + t * S + reach, 0, (S - reach) * sizeof(float));
   }
-  product_of_any(Factor{weights, S, 1}, T, Matrix{values, reach, D, D, 1}, s.packed, context, D);
+  if (T < kFewSteps) {
+    for (int64_t t = 0; t < T; ++t) context_of(a, weights + t * S, values, reach, context + t * D);
+  } else {
+    product_of_any(Factor{weights, S, 1}, T, Matrix{values, reach, D, D, 1}, s.packed, context, D);
+  }
 }
 
 // dquery, dkeys and dv of row b from the gradient of the scores, kLanes of the width at a time.
