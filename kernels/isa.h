@@ -93,6 +93,7 @@ struct Kernels {
   // Of a row.
   void (*pool_row)(const Pooling&, int64_t row);
   void (*pool_row_gradient)(const Pooling&, int64_t row);
+  // Of y or dx, and of dW and db.
   int64_t (*dense_scratch)(const Dense&, int threads);
   void (*dense)(const Dense&, float* scratch, const Team&);
   int64_t (*dense_weights_scratch)(const Dense&, int threads);

@@ -30,6 +30,9 @@ def attend(
         values: (B, S, D).
         mask: (B, S) of booleans.
         v: (A,), of additive scores (Bahdanau et al. 2015); None: products (Luong et al. 2015).
+
+    Raises:
+        KernelError: A second derivative is asked for, which the kernel does not have.
     """
     if machine_path().name == "kernel" and str(query.dtype) == "float32":
         v = ops.zeros((0,), query.dtype) if v is None else ops.convert_to_tensor(v)
