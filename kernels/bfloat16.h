@@ -205,11 +205,10 @@ inline void pack_transposed(const float* weights, int64_t columns, int64_t units
     const int64_t column = (first + n) * kBlock, real_columns = smaller(kBlock, columns - column);
     for (int64_t g = 0; g < kGates; ++g) {
       for (int64_t unit = 0; unit < units; unit += kChunk) {
-        float square[kChunk][kBlock] = {};  // by squares, as in transposed.h
-        const int64_t real_units = smaller(kChunk, units - unit);
-        for (int64_t j = 0; j < real_columns; ++j)
-          for (int64_t u = 0; u < real_units; ++u)
-            square[u][j] = weights[((column + j) * kGates + g) * units + unit + u];
+        float square[kChunk][kBlock];  // by squares, as in transposed.h
+        for (int64_t u = 0; u < kChunk; u += kLanes)
+          turn_part(weights + (column * kGates + g) * units + unit + u, kGates * units, real_columns,
+                    units - unit - u, square[u], kBlock);
         Bfloat16* to = out + (g * pieces.chunks(units) + pieces.chunk(unit)) * step + n * kRightTile;
         for (int64_t u = 0; u < kChunk; u += 2, to += 2 * kLanes)
           store_pairs(to, load(square[u]), load(square[u + 1]), pieces, step);

@@ -9,6 +9,7 @@
 // the six largest are added; the others are below 2^-24 of the product (Henry, Tang, Heinecke 2019).
 #pragma once
 #include "tile.h"
+#include "turn.h"
 
 namespace {
 
@@ -133,37 +134,6 @@ LONGSHORT_INLINE void for_pairs(Vector even, Vector odd, Pieces pieces, Body bod
 LONGSHORT_INLINE void store_pairs(Bfloat16* p, Vector even, Vector odd, Pieces pieces, int64_t step) {
   for_pairs(even, odd, pieces,
             [&](int64_t piece, Vector pairs) { store(reinterpret_cast<float*>(p + piece * step), pairs); });
-}
-
-// A square of kLanes vectors, turned: each pass interleaves its halves.
-LONGSHORT_INLINE void interleave(Vector a, Vector b, Vector& low, Vector& high) {
-#if defined(__AVX512F__) && LONGSHORT_LANES == 16
-  const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-  const __m512i second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-  const auto x = reinterpret_cast<__m512>(a), y = reinterpret_cast<__m512>(b);
-  low = reinterpret_cast<Vector>(_mm512_permutex2var_ps(x, first, y));
-  high = reinterpret_cast<Vector>(_mm512_permutex2var_ps(x, second, y));
-#elif defined(__AVX__) && LONGSHORT_LANES == 8
-  const auto x = reinterpret_cast<__m256>(a), y = reinterpret_cast<__m256>(b);
-  const __m256 outer = _mm256_unpacklo_ps(x, y), inner = _mm256_unpackhi_ps(x, y);  // of each half
-  low = reinterpret_cast<Vector>(_mm256_permute2f128_ps(outer, inner, 0x20));
-  high = reinterpret_cast<Vector>(_mm256_permute2f128_ps(outer, inner, 0x31));
-#else
-  for (int i = 0; i < kLanes / 2; ++i) {
-    low[2 * i] = a[i];
-    low[2 * i + 1] = b[i];
-    high[2 * i] = a[kLanes / 2 + i];
-    high[2 * i + 1] = b[kLanes / 2 + i];
-  }
-#endif
-}
-inline void turn(Vector (&rows)[kLanes]) {
-  for (int pass = 1; pass < kLanes; pass *= 2) {
-    Vector out[kLanes];
-    for (int i = 0; i < kLanes / 2; ++i)
-      interleave(rows[i], rows[kLanes / 2 + i], out[2 * i], out[2 * i + 1]);
-    for (int i = 0; i < kLanes; ++i) rows[i] = out[i];
-  }
 }
 
 }  // namespace

@@ -136,14 +136,6 @@ inline void write_right(const float* even, const float* odd, int64_t count, int6
   for (int64_t n = 0; n < count; ++n)
     store_pairs(out + n * kRightTile, load(even + n * kBlock), load(odd + n * kBlock), pieces, step);
 }
-// kLanes rows of n values each, of which `rows` are there and the others zero, into as many columns.
-LONGSHORT_INLINE void turn_part(const float* in, int64_t stride, int64_t rows, int64_t n, float* out,
-                                int64_t out_stride) {
-  Vector square[kLanes];
-  for (int64_t i = 0; i < kLanes; ++i) square[i] = i < rows ? load_n(in + i * stride, n) : Vector{};
-  turn(square);
-  for (int64_t i = 0; i < kLanes; ++i) store(out + i * out_stride, square[i]);
-}
 template <class Number>
 void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Pieces pieces) {
   constexpr int64_t kSide = kChunk;  // by squares: each cache line of the weights is read once

@@ -19,16 +19,10 @@ inline void pack_transposed(const float* weights, int64_t columns, int64_t units
       for (int64_t g = 0; g < kGates; ++g) {
         // By squares, so that each cache line of the weights is read once: their rows are often a
         // power of two apart and then fall into the same few sets of the cache.
-        float square[kBlock][kBlock] = {};
         const int64_t unit = p * kBlock, column = (first + n) * kBlock;
-        const int64_t real_units = smaller(kBlock, units - unit);
-        const int64_t real_columns = smaller(kBlock, columns - column);
-        for (int64_t j = 0; j < real_columns; ++j)
-          for (int64_t u = 0; u < real_units; ++u)
-            square[u][j] = weights[(column + j) * kGates * units + g * units + unit + u];
-        for (int64_t u = 0; u < kBlock; ++u)
-          memcpy(out + (((p * kGates + g) * kBlock + u) * count + n) * kBlock, square[u],
-                 sizeof square[u]);
+        turn_part(weights + (column * kGates + g) * units + unit, kGates * units,
+                  smaller(kBlock, columns - column), units - unit,
+                  out + ((p * kGates + g) * kBlock * count + n) * kBlock, count * kBlock);
       }
     }
   }

@@ -41,14 +41,35 @@ struct WeightScratch {
   }
 };
 
-// Rows m..m+count-1 of [x h_{t-1} 1] at one step of the caller's row b.
-LONGSHORT_INLINE void left_values(const longshort_lstm& a, int64_t b, int64_t s, int64_t m,
-                                  int count, float* out) {
-  const int64_t T = a.time, D = a.features, P = a.outputs;
-  const float* x = a.x + (b * T + time_of(a, s)) * D;
-  const float* h = s > 0  ? a.hs + (b * T + time_of(a, s - 1)) * a.hs_stride
-                   : a.h0 ? a.h0 + b * P
-                          : nullptr;
+// Where x and h_{t-1} of one step of the caller's row b lie; h null where it is zero.
+struct LeftRow {
+  const float *x, *h;
+
+  LeftRow() = default;
+  LONGSHORT_INLINE LeftRow(const longshort_lstm& a, int64_t b, int64_t s)
+      : x(a.x + (b * a.time + time_of(a, s)) * a.features),
+        h(s > 0  ? a.hs + (b * a.time + time_of(a, s - 1)) * a.hs_stride
+          : a.h0 ? a.h0 + b * a.outputs
+                 : nullptr) {}
+};
+// The same of some entries, and the caller's row of each.
+struct LeftEntries {
+  LeftRow at[kDepth];
+  int64_t row[kDepth], count;
+
+  LeftEntries(const longshort_lstm& a, Entry from, int64_t depth) : count(depth) {
+    for (int64_t k = 0; k < depth; ++k) {
+      if (k > 0) from.advance();
+      row[k] = from.steps.row[from.place];
+      at[k] = LeftRow(a, row[k], from.s);
+    }
+  }
+};
+
+// Rows m..m+count-1 of [x h_{t-1} 1].
+LONGSHORT_INLINE void left_values(const longshort_lstm& a, const LeftRow& from, int64_t m, int count, float* out) {
+  const int64_t D = a.features, P = a.outputs;
+  const float *x = from.x, *h = from.h;
   if (m >= D && m + count <= D + P && h) {  // nearly all tiles
     if (count == kLanes) return store(out, load(h + m - D));
     for (int i = 0; i < count; ++i) out[i] = h[m - D + i];
@@ -71,56 +92,42 @@ inline float factor_of(const longshort_lstm& a, int64_t b, int64_t g, int64_t m)
   return a.h_dropout && m < D + P ? a.h_dropout[(g * B + b) * P + m - D] : 1.0f;
 }
 
-// Packs rows m of the left factor, for `depth` entries from `from`, as (depth, R).
+// Packs rows m of the left factor of some entries, as (depth, R).
 template <int R>
-void pack_left(const longshort_lstm& a, int64_t m, const Entry& from, int64_t depth, float* out) {
-  Entry at = from;
-  for (int64_t k = 0; k < depth; ++k, out += R) {
-    if (k > 0) at.advance();
-    left_values(a, at.steps.row[at.place], at.s, m, R, out);
-  }
+void pack_left(const longshort_lstm& a, int64_t m, const LeftEntries& entries, float* out) {
+  for (int64_t k = 0; k < entries.count; ++k, out += R) left_values(a, entries.at[k], m, R, out);
 }
 // Packs `rows` of the left factor of one gate as bfloat16s: chunks of as many rows as a vector has lanes, in
 // pairs of entries, turned.
-inline void pack_left(const longshort_lstm& a, Range rows, const Entry& from, int64_t depth,
-                      int64_t g, Bfloat16* out, Pieces pieces) {
+inline void pack_left(const longshort_lstm& a, Range rows, const LeftEntries& entries, int64_t g, Bfloat16* out,
+                      Pieces pieces) {
   const int64_t step = rows.size() * kChunk;
   for (int64_t m = rows.begin; m < rows.end; m += kLanes) {
     const int count = static_cast<int>(smaller(kLanes, rows.end - m));
-    Entry at = from;
-    const auto next = [&](int64_t k) {
-      if (k >= depth) return Vector{};
-      if (k > 0) at.advance();
+    const auto values_of = [&](int64_t k) {
+      if (k >= entries.count) return Vector{};
+      const LeftRow& from = entries.at[k];
+      const int64_t next = m + kLanes;  // too many rows to be fetched ahead by the CPU itself
+      prefetch<false>(next < a.features || !from.h ? from.x + next : from.h + next - a.features, 1);
       float values[kLanes] = {};
-      const int64_t b = at.steps.row[at.place];
-      left_values(a, b, at.s, m, count, values);
-      for (int j = 0; gated(a) && j < count; ++j) values[j] *= factor_of(a, b, g, m + j);
+      left_values(a, from, m, count, values);
+      for (int j = 0; gated(a) && j < count; ++j) values[j] *= factor_of(a, entries.row[k], g, m + j);
       return load(values);
     };
-    for (int64_t k = 0; k < depth; k += 2 * kLanes) {
+    for (int64_t k = 0; k < entries.count; k += 2 * kLanes) {
       Vector pairs[3][kLanes];
       for (int i = 0; i < kLanes; ++i) {
-        const Vector even = next(k + 2 * i), odd = next(k + 2 * i + 1);
+        const Vector even = values_of(k + 2 * i), odd = values_of(k + 2 * i + 1);
         for_pairs(even, odd, pieces, [&](int piece, Vector pair) { pairs[piece][i] = pair; });
       }
       Bfloat16* to = out + (m - rows.begin) * kChunk + pieces.in_row(k, step);
       for (int piece = 0; piece < pieces.count; ++piece, to += step) {
         turn(pairs[piece]);
-        for (int i = 0; i < count; ++i) store(reinterpret_cast<float*>(to + i * kChunk), pairs[piece][i]);
+#pragma GCC unroll 16  // or GCC copies them by a string instruction
+        for (int i = 0; i < kLanes; ++i)
+          if (i < count) store(reinterpret_cast<float*>(to + i * kChunk), pairs[piece][i]);
       }
     }
-  }
-}
-
-// Writes rows m of the sums of one unit block to where they belong in Keras' layout.
-inline void unpack_sums(const longshort_lstm& a, Range m, int64_t block, const float* sums) {
-  const int64_t D = a.features, H = a.units, unit = block * kBlock;
-  for (int64_t i = m.begin; i < m.end; ++i, sums += kTile) {
-    float* row = i < D       ? a.dkernel + i * kGates * H
-                 : i < D + a.outputs ? a.drecurrent + (i - D) * kGates * H
-                             : a.dbias;
-    for (int64_t g = 0; row && g < kGates; ++g)
-      store_n(row + g * H + unit, load(sums + g * kBlock), H - unit);
   }
 }
 
@@ -165,9 +172,17 @@ inline void add_products16(const WeightScratch& scratch, Range rows, int64_t gat
   }
 }
 
-inline void unpack_all(const longshort_lstm& a, const WeightScratch& scratch, Range rows) {
-  for (int64_t block = 0; block < blocks_of(a.units); ++block)
-    unpack_sums(a, rows, block, scratch.sums + block * rows.size() * kTile);
+// Writes sums to where they belong in Keras' layout, row by row, which is how that lies in memory.
+inline void unpack_sums(const longshort_lstm& a, const WeightScratch& scratch, Range rows) {
+  const int64_t D = a.features, H = a.units;
+  for (int64_t m = rows.begin; m < rows.end; ++m) {
+    float* row = m < D               ? a.dkernel + m * kGates * H
+                 : m < D + a.outputs ? a.drecurrent + (m - D) * kGates * H
+                                     : a.dbias;
+    const float* sums = scratch.sums + (m - rows.begin) * kTile;
+    for (int64_t unit = 0; row && unit < H; unit += kBlock, sums += rows.size() * kTile)
+      for (int64_t g = 0; g < kGates; ++g) store_n(row + g * H + unit, load(sums + g * kBlock), H - unit);
+  }
 }
 
 // With dropout, whose factors are a place's own and the same at all steps: a product for each place over
@@ -197,7 +212,7 @@ inline void add_rows_apart(const longshort_lstm& a, const Steps& steps, const We
         for (int64_t i = 0; i < places.size(); ++i) {
           const int64_t b = steps.row[place + i];
           for (int64_t at = own[i].begin; at < own[i].end; ++at, left += R)
-            left_values(a, b, at, m, R, left);
+            left_values(a, LeftRow(a, b, at), m, R, left);
           for (int64_t g = 0; g < kGates; ++g)
             for (int r = 0; r < R; ++r) *factors++ = factor_of(a, b, g, m + r);
         }
@@ -242,7 +257,7 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     memset(scratch.sums, 0, P * rows.size() * kTile * sizeof(float));
   if (gates > 1 && !pieces.count) {
     add_rows_apart(a, steps, scratch, rows, all_dz);
-    return unpack_all(a, scratch, rows);
+    return unpack_sums(a, scratch, rows);
   }
 
   int64_t s = 0;
@@ -250,14 +265,15 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
     const int64_t depth = smaller(kDepth, total - first);
     const Entry from(steps, s, first);
     s = from.s;
+    const LeftEntries entries(a, from, depth);
     if (pieces.count) {
       auto* left = reinterpret_cast<Bfloat16*>(scratch.left);
       for (int64_t g = 0; g < gates; ++g)
-        pack_left(a, rows, from, depth, g, left + g * rows.size() * pieces.room(depth), pieces);
+        pack_left(a, rows, entries, g, left + g * rows.size() * pieces.room(depth), pieces);
     } else {
       for_rows(rows, [&](int64_t m, auto height) {
         constexpr int R = decltype(height)::count;
-        pack_left<R>(a, m, from, depth, scratch.left + (m - rows.begin) * depth);
+        pack_left<R>(a, m, entries, scratch.left + (m - rows.begin) * depth);
       });
     }
     for (int64_t block = 0; block < P; ++block) {
@@ -267,7 +283,7 @@ inline void add_rows(const longshort_lstm& a, const Steps& steps, const WeightSc
       add(scratch, rows, gates, pieces, dz, depth, first == 0, sums);
     }
   }
-  unpack_all(a, scratch, rows);
+  unpack_sums(a, scratch, rows);
 }
 
 // [dkernel; drecurrent; dbias] = [x h_{t-1} 1]^T dz; with layer norm dkernel is x^T dz_x and dbias not

@@ -284,7 +284,7 @@ MUTATIONS += [
         ("dense.h", "load(from + n) + load_n(bias + n, columns - n)", "load(from + n)"),
         ("dense.h", "N * kBlock, first > 0,", "N * kBlock, false,"),
         ("dense.h", "m < D ? a.dweights + m * C : a.dbias", "a.dweights + m % D * C"),
-        ("pieces.h", "outer, inner, 0x31", "outer, inner, 0x20"),
+        ("turn.h", "outer, inner, 0x31", "outer, inner, 0x20"),
         ("dense.cpp", "if (n < units) real.push_back(r);", "real.push_back(r);"),
     ]
 ]
@@ -296,7 +296,7 @@ BFLOAT16 = [
     ("bfloat16.h", "load_left(c + 1), dot();", "load_left(c + 1);", "kernels"),
     ("bfloat16.h", "load_left(c + 2), dot();", "", "kernels"),
     ("bfloat16.h", "load(out + i * kLanes) + load(to", "load(to", "kernels"),
-    ("pieces.h", "low[2 * i + 1] = b[i];", "low[2 * i + 1] = a[i];", "kernels"),
+    ("turn.h", "low[2 * i + 1] = b[i];", "low[2 * i + 1] = a[i];", "kernels"),
     ("products.h", "column + i * kChunk", "column", "token_loss_kernel"),
     ("products.h", "even | (odd << 16)", "odd | (even << 16)", "token_loss_kernel"),
     ("token_loss.h", "wider ? columns - kChunk - i : i", "i", "token_loss_kernel"),
