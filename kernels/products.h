@@ -141,8 +141,9 @@ void pack_right(const Matrix& m, int64_t first, int64_t count, Number* out, Piec
   constexpr int64_t kSide = kChunk;  // by squares: each cache line of the weights is read once
   const int64_t columns = smaller(count * kBlock, m.columns - first);
   for (int64_t k = 0; k < m.depth; k += kSide) {
-    float square[kSide][4 * kBlock] = {};
+    float square[kSide][4 * kBlock];
     const int64_t real = smaller(kSide, m.depth - k);
+    if (real < kSide || columns < count * kBlock) memset(square, 0, sizeof square);
     const int64_t all = sizeof(Number) < sizeof(float) ? kSide : real;
     const float* from = m.data + k * m.by_k + first * m.by_column;
     if (m.by_column == 1) {

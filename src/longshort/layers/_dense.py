@@ -14,7 +14,7 @@ from longshort.ops._paths import machine_path
 
 Tensor = Any
 
-ROWS, VALUES = 128, 64  # from which on forward and backward together are faster than in XLA
+ROWS, VALUES = 32, 64  # from which on forward and backward together are faster than in XLA
 
 
 @keras.saving.register_keras_serializable("longshort")
@@ -25,7 +25,7 @@ class Dense(keras.layers.Dense):
 
     Takes every argument of `keras.layers.Dense`, has the same weights (`kernel` (D, C), `bias`
     (C,)), the same config and, up to float rounding, the same results; see there for them. The
-    kernel takes inputs of 128 rows and more (all axes but the last together) with D and C of 64 and
+    kernel takes inputs of 32 rows and more (all axes but the last together) with D and C of 64 and
     more, as a layer between LSTMs has; Keras itself is faster for the rest, and has what the kernel
     has not (float64, sparse inputs, a backend other than JAX, a device other than the CPU, rows of
     unknown number). Rows whose gradient is zero, as those of padding, cost nothing in gradients.
