@@ -103,6 +103,23 @@ def use_keras_lstm(*modules: Any) -> None:
         for name in ("LSTM", "Bidirectional", "Dense"):
             if hasattr(module, name):
                 setattr(module, name, getattr(keras.layers, name))
+        if hasattr(module, "JoinedDense"):
+            module.JoinedDense = joined_dense
+
+
+def joined_dense(*given: Any, **options: Any) -> Any:
+    """Return Keras' dense layer behind its concatenation, as the tasks' `JoinedDense` is called."""
+    import keras
+
+    class Joined(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(*given, **options)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(keras.ops.concatenate(inputs, axis=-1))
+
+    return Joined()
 
 
 class TorchTrained(Trained):

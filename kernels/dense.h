@@ -1,9 +1,10 @@
 // A dense layer over many rows and its gradients.
 //
-//   y = b + x W    dx = dy W'    dW = x' dy    db = sum of dy
+//   y = f(b + [x more] W)    dz = dy f'    [dx dmore] = dz W'    dW = [x more]' dz    db = sum of dz
 //
 // Rows whose gradient is zero, which is what padding has, are left out of the gradients.
 #pragma once
+#include "activations.h"
 #include "isa.h"
 #include "products.h"
 
@@ -24,6 +25,7 @@ struct RowsScratch {
   static constexpr const Number* kKind = nullptr;
   Number* weights;  // packed, for each tile of columns
   Number* left;     // a thread's rows, (kNearRows, depth)
+  float* line;      // one of them, in whole vectors
   float* out;       // a thread's, (kNearRows, columns padded)
   int64_t size;
 
@@ -34,16 +36,36 @@ struct RowsScratch {
     weights = take(width * room);
     for (int i = 0; i <= thread; ++i) {
       left = take(kNearRows * room);
+      line = taker.take(blocks_of(depth) * kBlock);
       out = taker.take(kNearRows * width);
     }
     size = taker.used;
   }
 };
 
-// Rows `row(i)`, for i below count, of out = bias + in right; each thread has rows of its own.
-template <class Number, class RowAt>
-void dense_rows(const float* in, int64_t count, RowAt row, const Matrix& right, const float* bias, float* out,
-                Pieces pieces, float* scratch, const Team& team) {
+// Row r of [x more]; `line` has room for it.
+inline const float* joined_row(const Dense& a, int64_t r, float* line) {
+  const int64_t M = a.more_features, D = a.features - M;
+  if (M == 0) return a.x + r * D;
+  memcpy(line, a.x + r * D, D * sizeof(float));
+  memcpy(line + D, a.more + r * M, M * sizeof(float));
+  return line;
+}
+// n values of row r of dz, from column `first` on; `line` has room for them, in whole vectors.
+inline const float* sloped_row(const Dense& a, int64_t r, int64_t first, int64_t n, float* line) {
+  const float* dy = a.dy + r * a.units + first;
+  if (!a.made) return dy;
+  const float* y = a.made + r * a.units + first;
+  for (int64_t c = 0; c < n; c += kLanes)
+    store(line + c, load_n(dy + c, n - c) * activation_slope(a.activation, load_n(y + c, n - c)));
+  return line;
+}
+
+// Rows of a product: read(i, line) is the i-th of `count`, and write(i, sums) gets what it makes; each thread has
+// rows of its own.
+template <class Number, class Read, class Write>
+void dense_rows(int64_t count, Read read, Write write, const Matrix& right, Pieces pieces, float* scratch,
+                const Team& team) {
   const int64_t depth = right.depth, columns = right.columns, width = blocks_of(columns) * kBlock;
   const RowsScratch<Number> s(depth, columns, pieces, team.index, scratch);
   const int64_t room = room_of(depth, s.kKind, pieces);
@@ -54,31 +76,50 @@ void dense_rows(const float* in, int64_t count, RowAt row, const Matrix& right, 
   const Range own = longshort::part(count, team.index, team.size);
   for (int64_t first = own.begin; first < own.end; first += kNearRows) {
     const int64_t rows = smaller(kNearRows, own.end - first);
-    for (int64_t r = 0; r < rows; ++r)
-      write_row(in + row(first + r) * depth, depth, s.left, r, rows, pieces);
+    for (int64_t r = 0; r < rows; ++r) write_row(read(first + r, s.line), depth, s.left, r, rows, pieces);
     for_blocks(Range{0, blocks_of(columns)}, [&](int64_t block, auto some) {
       product<decltype(some)::count>(left_rows(s.left, rows, depth), s.weights + block * kBlock * room, depth,
                                      s.out + block * kBlock, width, false, rows, pieces);
     });
-    for (int64_t r = 0; r < rows; ++r) {
-      float* to = out + row(first + r) * columns;
-      const float* from = s.out + r * width;
-      if (!bias) {
-        memcpy(to, from, columns * sizeof(float));
-        continue;
-      }
-      for (int64_t n = 0; n < columns; n += kBlock)
-        store_n(to + n, load(from + n) + load_n(bias + n, columns - n), columns - n);
-    }
+    for (int64_t r = 0; r < rows; ++r) write(first + r, s.out + r * width);
   }
+}
+
+// Writes y.
+template <class Number>
+void dense_output(const Dense& a, Pieces pieces, float* scratch, const Team& team) {
+  const int64_t C = a.units;
+  const auto write = [&](int64_t r, const float* sums) {
+    float* y = a.y + r * C;
+    for (int64_t n = 0; n < C; n += kBlock) {
+      const Vector bias = a.bias ? load_n(a.bias + n, C - n) : Vector{};
+      store_n(y + n, activate(a.activation, load(sums + n) + bias), C - n);
+    }
+  };
+  dense_rows<Number>(
+      a.count, [&](int64_t r, float* line) { return joined_row(a, r, line); }, write,
+      Matrix{a.weights, a.features, C, C, 1}, pieces, scratch, team);
+}
+// Writes dx and dmore of the rows that are real.
+template <class Number>
+void dense_input(const Dense& a, Pieces pieces, float* scratch, const Team& team) {
+  const int64_t C = a.units, M = a.more_features, D = a.features - M;
+  const auto write = [&](int64_t i, const float* sums) {
+    memcpy(a.dx + a.real[i] * D, sums, D * sizeof(float));
+    if (M) memcpy(a.dmore + a.real[i] * M, sums + D, M * sizeof(float));
+  };
+  dense_rows<Number>(
+      a.count, [&](int64_t i, float* line) { return sloped_row(a, a.real[i], 0, C, line); }, write,
+      Matrix{a.weights, C, a.features, 1, C}, pieces, scratch, team);
 }
 
 // Of dW: a thread's.
 template <class Number>
 struct SumsScratch {
   static constexpr const Number* kKind = nullptr;
-  Number* left;   // x' of some rows and a row of ones, (D + 1, kSomeRows)
-  Number* panel;  // their dy, of a tile of columns
+  Number* left;   // [x more]' of some rows and a row of ones, (D + 1, kSomeRows)
+  float* slopes;  // their dz, of a tile of columns
+  Number* panel;  // the same as a right factor
   float* sums;    // for each tile of columns (D + 1, its columns)
   int64_t size;
 
@@ -89,6 +130,7 @@ struct SumsScratch {
     const auto take = [&](int64_t n) { return reinterpret_cast<Number*>(taker.take(floats_of(n, kKind))); };
     for (int i = 0; i <= thread; ++i) {
       left = take(values * room);
+      slopes = taker.take(a.made ? 4 * kBlock * smaller(kSomeRows, a.count) : 0);
       panel = take(4 * kBlock * room);
       sums = taker.take(values * blocks_of(a.units) * kBlock);
     }
@@ -109,10 +151,24 @@ void dense_sums(const Dense& a, Pieces pieces, float* scratch, const Team& team)
     const auto row_of = [&](const float* array, int64_t width) {
       return [=, &a](int64_t r) { return array + a.real[first + r] * width; };
     };
-    write_turned(row_of(a.x, D), D, own, own.begin, own.size(), count, s.left, pieces);
+    // x has the first values of a row, `more` or x the last and the 1 behind them.
+    const int64_t M = a.more_features, of_x = M ? D - M : D + 1;
+    write_turned(row_of(a.x, D - M), D - M, Range{own.begin, smaller(own.end, of_x)}, own.begin, own.size(), count,
+                 s.left, pieces);
+    if (M && own.end > of_x)
+      write_turned(row_of(a.more, M), M, Range{own.begin > of_x ? own.begin - of_x : 0, own.end - of_x},
+                   own.begin - of_x, own.size(), count, s.left, pieces);
     for_blocks(Range{0, blocks_of(C)}, [&](int64_t block, auto some) {
       constexpr int N = decltype(some)::count;
-      pack_rows(row_of(a.dy, C), count, C, block * kBlock, N, s.panel, pieces);
+      const int64_t column = block * kBlock, columns = smaller(N * kBlock, C - column);
+      if (a.made) {
+        for (int64_t r = 0; r < count; ++r)
+          sloped_row(a, a.real[first + r], column, columns, s.slopes + r * N * kBlock);
+        const auto row = [&](int64_t r) -> const float* { return s.slopes + r * N * kBlock; };
+        pack_rows(row, count, columns, 0, N, s.panel, pieces);
+      } else {
+        pack_rows(row_of(a.dy, C), count, C, column, N, s.panel, pieces);
+      }
       product<N>(left_rows(s.left, own.size(), count), s.panel, count, tile_of(block), N * kBlock, first > 0,
                  own.size(), pieces);
     });
@@ -127,12 +183,6 @@ void dense_sums(const Dense& a, Pieces pieces, float* scratch, const Team& team)
   });
 }
 
-// The matrix that rows meet in a call: W for y, its columns for dx.
-inline Matrix dense_matrix(const Dense& a) {
-  if (a.y) return Matrix{a.weights, a.features, a.units, a.units, 1};
-  return Matrix{a.weights, a.units, a.features, 1, a.units};
-}
-
 // Calls body(a number of the products' kind).
 template <class Body>
 void in_kind(Pieces pieces, Body body) {
@@ -143,17 +193,15 @@ void in_kind(Pieces pieces, Body body) {
   }
 }
 
-// Writes y, or where that is null dx of the rows that are real.
+// Writes y, or where that is null dx.
 void dense(const Dense& a, float* scratch, const Team& team) {
   const Pieces pieces = dense_pieces(a);
   in_kind(pieces, [&](auto kind) {
     using Number = decltype(kind);
     if (a.y) {
-      const auto same = [](int64_t r) { return r; };
-      dense_rows<Number>(a.x, a.count, same, dense_matrix(a), a.bias, a.y, pieces, scratch, team);
+      dense_output<Number>(a, pieces, scratch, team);
     } else {
-      const auto real = [&](int64_t r) { return a.real[r]; };
-      dense_rows<Number>(a.dy, a.count, real, dense_matrix(a), nullptr, a.dx, pieces, scratch, team);
+      dense_input<Number>(a, pieces, scratch, team);
     }
   });
   end_products();
@@ -161,9 +209,9 @@ void dense(const Dense& a, float* scratch, const Team& team) {
 int64_t dense_scratch(const Dense& a, int threads) {
   int64_t size = 0;
   const Pieces pieces = dense_pieces(a);
-  const Matrix m = dense_matrix(a);
+  const int64_t depth = a.y ? a.features : a.units, columns = a.y ? a.units : a.features;
   in_kind(pieces, [&](auto kind) {
-    size = RowsScratch<decltype(kind)>(m.depth, m.columns, pieces, threads - 1, nullptr).size;
+    size = RowsScratch<decltype(kind)>(depth, columns, pieces, threads - 1, nullptr).size;
   });
   return size;
 }

@@ -52,17 +52,18 @@ struct Attention {
   float *dquery, *dkeys, *dvalues, *dv_rows;  // dv for each row of the batch, (B, A)
 };
 
-// A dense layer over many rows (kernels/dense.h). A call writes y; or dx; or dW and db.
+// A dense layer over many rows (kernels/dense.h). A call writes y; or dx and dmore; or dW and db.
 struct Dense {
-  int64_t features, units;  // D, C
+  int64_t features, more_features, units;  // D, those of them that are in `more`, C
   int64_t count;            // rows of y, or those whose gradient is not zero
   const int64_t* real;      // which they are
-  const float* x;           // (n, D)
+  int32_t activation;       // as in lstm.h
+  const float *x, *more;    // (n, D less what is in `more`), and the features behind those
   const float* weights;     // W, (D, C)
   const float* bias;        // (C), null: none
-  const float* dy;          // (n, C)
+  const float *dy, *made;   // (n, C), and y for its gradient; null for a linear one
   float* y;                 // (n, C)
-  float* dx;                // (n, D), of which the rows in `real` are written
+  float *dx, *dmore;        // as x and more, of which the rows in `real` are written
   float *dweights, *dbias;  // (D, C), (C)
 };
 

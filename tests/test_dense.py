@@ -14,6 +14,7 @@ from longshort.layers import _dense as layer_module
 from longshort.ops import _library as library
 from longshort.ops._dense import dense
 from longshort.ops._paths import machine_path
+from longshort.ops._reference import ACTIVATIONS
 
 needs_kernels = pytest.mark.skipif(machine_path().name != "kernel", reason="kernels not in use")
 
@@ -38,19 +39,31 @@ def problem(n: int, D: int, C: int) -> list[np.ndarray]:
     return [x, W, b, dy]
 
 
-def found(x: Any, W: Any, b: Any, dy: Any) -> list[np.ndarray]:
+def found(
+    x: Any, W: Any, b: Any, dy: Any, activation: str = "linear", behind: int = 0
+) -> list[np.ndarray]:
+    """Outputs and gradients; the last `behind` features of a row come as an array of their own."""
     import jax
 
-    own = list(map(jax.numpy.asarray, (x, W) if b is None else (x, W, b)))
-    y, backward = jax.vjp(dense, *own)
-    return [np.asarray(each) for each in (y, *backward(jax.numpy.asarray(dy)))]
+    split = x.shape[1] - behind
+
+    def layer(x: Any, more: Any, W: Any, *b: Any) -> Any:
+        return dense(x, W, *b or (None,), activation, more if behind else None)
+
+    own = [
+        jax.numpy.asarray(each) for each in (x[:, :split], x[:, split:], W, b) if each is not None
+    ]
+    y, backward = jax.vjp(layer, *own)
+    dx, dmore, *others = (np.asarray(each) for each in backward(jax.numpy.asarray(dy)))
+    return [np.asarray(y), np.concatenate([dx, dmore], axis=1), *others]
 
 
-def expected(x: Any, W: Any, b: Any, dy: Any) -> list[np.ndarray]:
+def expected(x: Any, W: Any, b: Any, dy: Any, activation: str = "linear") -> list[np.ndarray]:
     x, W, dy = (each.astype(float) for each in (x, W, dy))
-    if b is None:
-        return [x @ W, dy @ W.T, x.T @ dy]
-    return [x @ W + b, dy @ W.T, x.T @ dy, dy.sum(0)]
+    function, slope = ACTIVATIONS[activation]
+    y = function(x @ W if b is None else x @ W + b)
+    dz = dy * slope(y)
+    return [y, dz @ W.T, x.T @ dz, *([] if b is None else [dz.sum(0)])]
 
 
 @needs_kernels
@@ -63,6 +76,28 @@ def test_products(sizes: tuple[int, int, int], with_bias: bool) -> None:
     for a, e in zip(found(*given), expected(*given), strict=True):
         assert a.shape == e.shape
         np.testing.assert_allclose(a, e, rtol=0, atol=3e-6 * max(1.0, np.abs(e).max()))
+
+
+@needs_kernels
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("sizes", SIZES[1:], ids=str)
+@pytest.mark.parametrize("activation", ["linear", "tanh", "relu", "softsign"])
+@pytest.mark.parametrize("behind", [0, 1, 2])
+def test_activations_and_rows_in_two_parts(
+    sizes: tuple[int, int, int], activation: str, behind: int
+) -> None:
+    x, W, b, dy = problem(*sizes)
+    W /= sizes[1] ** 0.5
+    behind = (0, 1, sizes[1] // 2 + 1)[behind]
+    wanted = expected(x, W, b, dy, activation)
+    for a, e in zip(found(x, W, b, dy, activation, behind), wanted, strict=True):
+        assert a.shape == e.shape
+        np.testing.assert_allclose(a, e, rtol=0, atol=3e-6 * max(1.0, np.abs(e).max()))
+    # Parts side by side are the same numbers in the same order.
+    for a, e in zip(
+        found(x, W, b, dy, activation, behind), found(x, W, b, dy, activation), strict=True
+    ):
+        np.testing.assert_array_equal(a, e)
 
 
 @needs_kernels
@@ -91,19 +126,22 @@ def test_what_is_no_number_stays() -> None:
 
 
 @needs_kernels
-def test_same_bits_alone_and_for_any_number_of_threads() -> None:
+@pytest.mark.parametrize("options", [(), ("tanh", 60)])
+def test_same_bits_alone_and_for_any_number_of_threads(options: tuple[Any, ...]) -> None:
     before, results = library.num_threads(), []
     x, W, b, dy = problem(400, 96, 160)
+    W /= 10
     try:
         for threads in (1, 2, 3):
             longshort.set_num_threads(threads)
-            results.append(found(x, W, b, dy))
+            results.append(found(x, W, b, dy, *options))
     finally:
         longshort.set_num_threads(before)
     for one, *others in zip(*results, strict=True):
         for other in others:
             np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(found(x[100:300], W, b, dy[100:300])[0], results[0][0][100:300])
+    alone = found(x[100:300], W, b, dy[100:300], *options)[0]
+    np.testing.assert_array_equal(alone, results[0][0][100:300])
 
 
 def pair(units: int, x: np.ndarray, **options: Any) -> tuple[Any, Any]:
@@ -187,10 +225,12 @@ def test_a_program_of_keras(tmp_path: Any) -> None:
 
 
 @needs_kernels
-def test_second_derivatives() -> None:
+@pytest.mark.parametrize("activation", ["linear", "tanh", "softsign"])
+def test_second_derivatives(activation: str) -> None:
     import jax
 
     x, W, b, _ = map(jax.numpy.asarray, problem(7, 5, 6))
+    function = {"tanh": jax.numpy.tanh, "softsign": jax.nn.soft_sign}.get(activation, lambda z: z)
 
     def penalty(layer: Any) -> Any:
         def slopes(x: Any, W: Any) -> Any:
@@ -198,8 +238,11 @@ def test_second_derivatives() -> None:
 
         return jax.grad(lambda *own: sum((s**2).sum() for s in slopes(*own)), (0, 1))(x, W)
 
-    for a, e in zip(penalty(dense), penalty(lambda x, W, b: x @ W + b), strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-4)
+    def ours(x: Any, W: Any, b: Any) -> Any:
+        return dense(x[:, :3], W, b, activation, x[:, 3:])
+
+    for a, e in zip(penalty(ours), penalty(lambda x, W, b: function(x @ W + b)), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-4)
 
 
 @needs_kernels

@@ -10,7 +10,8 @@ from keras import ops
 
 from longshort.ops import Path
 from longshort.ops._dense import dense
-from longshort.ops._paths import machine_path
+from longshort.ops._library import ACTIVATIONS
+from longshort.ops._paths import fused_name, machine_path
 
 Tensor = Any
 
@@ -51,16 +52,23 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Map the rows, in the kernel where it is faster."""
-        if not self._for_kernel(inputs):
+        if not self._for_kernel(inputs, inputs.shape[-1]):
             return super().call(inputs, training=training)
-        x = ops.reshape(ops.cast(inputs, "float32"), (-1, inputs.shape[-1]))
+        return self._by_kernel(inputs)
+
+    def _by_kernel(self, *parts: Tensor) -> Tensor:
+        """Map rows whose features are those of one part, or of two, side by side."""
+        x, *more = (ops.reshape(ops.cast(each, "float32"), (-1, each.shape[-1])) for each in parts)
+        fused = fused_name(self.activation, ACTIVATIONS)
         y = dense(
             x,
             ops.cast(self.kernel, "float32"),
             ops.cast(self.bias, "float32") if self.use_bias else None,
+            fused or "linear",
+            *more,
         )
-        y = ops.cast(ops.reshape(y, (*inputs.shape[:-1], self.units)), self.compute_dtype)
-        return y if self.activation is None else self.activation(y)
+        y = ops.cast(ops.reshape(y, (*parts[0].shape[:-1], self.units)), self.compute_dtype)
+        return y if fused else self.activation(y)
 
     def quantize(
         self, mode: str | None = None, type_check: bool = True, config: Any = None
@@ -69,12 +77,12 @@ class Dense(keras.layers.Dense):
         # Keras refuses subclasses, unless told that they are no other layer.
         super().quantize(mode, type_check=type_check and type(self) is not Dense, config=config)
 
-    def _for_kernel(self, inputs: Tensor) -> bool:
+    def _for_kernel(self, inputs: Tensor, features: int) -> bool:
         shape = inputs.shape
         return (
             all(isinstance(size, int) for size in shape)
             and not hasattr(inputs, "todense")
             and math.prod(shape[:-1]) >= ROWS
-            and min(shape[-1], self.units) >= VALUES
+            and min(features, self.units) >= VALUES
             and self.kernel_path.name == "kernel"
         )

@@ -5,22 +5,48 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import numpy as np
+
 from longshort.ops._handlers import call, register
+from longshort.ops._library import ACTIVATIONS
 
 Tensor = Any
 
 
-def dense(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return y = x W + b, (n, C). The kernels must be there; second derivatives are XLA's.
+def dense(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None = None,
+    activation: str = "linear",
+    more: Tensor | None = None,
+) -> Tensor:
+    """Return y = f([x more] W + b), (n, C).
+
+    The kernels must be there; second derivatives are XLA's.
 
     Args:
-        x: (n, D) float32.
-        kernel: W, (D, C).
+        x: (n, D1) float32.
+        kernel: W, (D1 + D2, C).
         bias: b, (C,), or None.
+        activation: f, one of the kernels' `ACTIVATIONS`.
+        more: (n, D2), what is behind x in a row, or None.
     """
     import jax.numpy as jnp
 
-    return _by_kernel()(x, kernel, jnp.zeros((0,), x.dtype) if bias is None else bias)
+    none = jnp.zeros((0,), x.dtype)
+    more = jnp.zeros((x.shape[0], 0), x.dtype) if more is None else more
+    return _by_kernel(activation)(x, more, kernel, none if bias is None else bias)
+
+
+def _slope(activation: str, y: Tensor) -> Tensor:
+    """Return f' where f is y."""
+    import jax.numpy as jnp
+
+    if activation == "tanh":
+        return 1 - y * y
+    if activation == "softsign":
+        return (1 - jnp.abs(y)) ** 2
+    return (y > 0).astype(y.dtype) if activation == "relu" else 1.0
 
 
 def _differentiable(by_kernel: Any, by_xla: Any) -> Any:
@@ -36,32 +62,50 @@ def _differentiable(by_kernel: Any, by_xla: Any) -> Any:
 
 
 @functools.cache
-def _by_kernel() -> Any:
+def _by_kernel(activation: str) -> Any:
     import jax
+    import jax.numpy as jnp
 
     register("dense", "dense_input", "dense_weights")
+    code = {"activation": np.int32(ACTIVATIONS.index(activation))}
 
-    def of_kernel(x: Tensor, dy: Tensor) -> Any:
-        return tuple(call(("dense_weights", ((x.shape[1], dy.shape[1]), dy.shape[1:])), x, dy))
+    def of_kernel(x: Tensor, more: Tensor, dy: Tensor, y: Tensor) -> Any:
+        shapes = ((x.shape[1] + more.shape[1], dy.shape[1]), dy.shape[1:])
+        return tuple(call(("dense_weights", shapes), x, more, dy, y, **code))
 
-    def of_x(kernel: Tensor, dy: Tensor) -> Any:
-        return call(("dense_input", ((dy.shape[0], kernel.shape[0]),)), kernel, dy)[0]
+    def of_kernel_by_xla(x: Tensor, more: Tensor, dy: Tensor, y: Tensor) -> Any:
+        dz = dy * _slope(activation, y)
+        return jnp.concatenate([x, more], axis=1).T @ dz, dz.sum(axis=0)
+
+    def of_x(size: int) -> Any:
+        """Return what gives the gradients of x, of so many features, and of what is behind it."""
+
+        def by_kernel(kernel: Tensor, dy: Tensor, y: Tensor) -> Any:
+            shapes = tuple((dy.shape[0], D) for D in (size, kernel.shape[0] - size))
+            return tuple(call(("dense_input", shapes), kernel, dy, y, **code))
+
+        def by_xla(kernel: Tensor, dy: Tensor, y: Tensor) -> Any:
+            dx = (dy * _slope(activation, y)) @ kernel.T
+            return dx[:, :size], dx[:, size:]
+
+        return _differentiable(by_kernel, by_xla)
 
     # Calls of their own: XLA drops the second where nobody asks, as for a first layer.
-    of_kernel = _differentiable(of_kernel, lambda x, dy: (x.T @ dy, dy.sum(axis=0)))
-    of_x = _differentiable(of_x, lambda kernel, dy: dy @ kernel.T)
+    of_kernel = _differentiable(of_kernel, of_kernel_by_xla)
 
     @jax.custom_vjp
-    def layer(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-        return call(("dense", ((x.shape[0], kernel.shape[1]),)), x, kernel, bias)[0]
+    def layer(x: Tensor, more: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+        shapes = ((x.shape[0], kernel.shape[1]),)
+        return call(("dense", shapes), x, more, kernel, bias, **code)[0]
 
-    def forward(x: Tensor, kernel: Tensor, bias: Tensor) -> Any:
-        return layer(x, kernel, bias), (x, kernel, bias)
+    def forward(x: Tensor, more: Tensor, kernel: Tensor, bias: Tensor) -> Any:
+        y = layer(x, more, kernel, bias)
+        return y, (x, more, kernel, bias, x[:0] if activation == "linear" else y)
 
     def backward(saved: Any, dy: Tensor) -> Any:
-        x, kernel, bias = saved
-        dkernel, dbias = of_kernel(x, dy)
-        return of_x(kernel, dy), dkernel, dbias if bias.size else bias
+        x, more, kernel, bias, y = saved
+        dkernel, dbias = of_kernel(x, more, dy, y)
+        return *of_x(x.shape[1])(kernel, dy, y), dkernel, dbias if bias.size else bias
 
     layer.defvjp(forward, backward)
     return layer

@@ -15,6 +15,7 @@ from keras import ops
 from longshort.layers import Bidirectional, Dense
 from longshort.tasks._cross_attention import CrossAttention
 from longshort.tasks._input_feeding import InputFeeding
+from longshort.tasks._joined_dense import JoinedDense
 from longshort.tasks._language_net import TiedEmbedding, log_probability
 from longshort.tasks._seeded import seeded_lstm, seeds_of
 from longshort.tasks._token_loss import TokenLoss
@@ -125,7 +126,8 @@ class Seq2SeqNet:
         kind = plan.attention
         self.keys = None if kind == "dot" else self._dense(H, use_bias=kind == "additive")
         self.query = self._dense(H, use_bias=False) if kind == "additive" else None
-        self.combine = self._dense(E, "tanh")
+        kernel = keras.initializers.GlorotUniform(next(self._seeds))
+        self.combine = JoinedDense(E, "tanh", kernel_initializer=kernel)
         self.feeding = self._feeding() if plan.input_feeding else None
         self._make_models(label_smoothing)
 
@@ -207,7 +209,7 @@ class Seq2SeqNet:
         both = ops.concatenate([y, context], axis=-1)
         y, *second = _lstm_step(self.decoders[1], both, [h2, c2])
         y = y if noise is None else y * noise[1]
-        combined = self.combine(ops.concatenate([y, context], axis=-1))
+        combined = self.combine([y, context])
         after = [*first, *second, combined] if fed else [*first, *second]
         return [combined, weights, *after]
 
@@ -245,7 +247,7 @@ class Seq2SeqNet:
         context, weights = self.attention(self._queried(y), keys, values, mask)
         both = ops.concatenate([y, context], axis=-1)
         y, *second = self.decoders[1](both, initial_state=states[2:], mask=real)
-        combined = self.combine(ops.concatenate([self._dropped(y), context], axis=-1))
+        combined = self.combine([self._dropped(y), context])
         return [self._dropped(combined), weights, *first, *second]
 
     def _logits(self, y: Tensor) -> Tensor:
