@@ -161,7 +161,7 @@ void backward_group(const longshort_lstm& a, const BackwardScratch& scratch, int
 // The sum of dhs over steps whose h is a copy.
 inline Vector sum_skipped(const longshort_lstm& a, int64_t row, Range steps, int64_t unit) {
   Vector sum = {};
-  for (int64_t s = steps.begin; a.dhs && s < steps.end; ++s)
+  for (int64_t s = steps.begin; a.dhs && !a.zero_masked && s < steps.end; ++s)
     sum += load_n(a.dhs + (row * a.time + time_of(a, s)) * a.hs_stride + unit, a.outputs - unit);
   return sum;
 }

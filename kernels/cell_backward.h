@@ -140,7 +140,8 @@ LONGSHORT_INLINE const float* dhs_at(const longshort_lstm& a, int64_t row, int64
 // The gradient of h at step s for one place and block, with that of hs.
 LONGSHORT_INLINE Vector add_dhs(const longshort_lstm& a, int64_t row, int64_t s, int64_t block,
                                 Vector dh) {
-  return a.dhs ? dh + load_n(dhs_at(a, row, s, block), a.outputs - block * kBlock) : dh;
+  if (!a.dhs || (a.zero_masked && masked(a, row, s))) return dh;
+  return dh + load_n(dhs_at(a, row, s, block), a.outputs - block * kBlock);
 }
 
 // Derivative of the cell at step s for one place and kLanes units; dh is the whole gradient of h.

@@ -215,7 +215,7 @@ struct StateForward {
   LONGSHORT_INLINE void keep(int64_t r, int64_t row, bool skipped, Vector h) const {
     if (skipped) h = load(previous + r * width);
     store(next + r * width, h);
-    if (hs) store_n(hs + row * row_stride, h, a.outputs - unit);
+    if (hs) store_n(hs + row * row_stride, skipped && a.zero_masked ? Vector{} : h, a.outputs - unit);
     if (drops) drop_state(first + r, row, h);
   }
 

@@ -148,7 +148,8 @@ inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratc
     const int64_t row = scratch.steps.row[place], end = scratch.steps.end[place];
     const Range before{0, scratch.steps.begin[place]}, after{end, a.time};
     const float* state = scratch.states + (end % 2 * B + place) * total + outputs.begin;
-    const float* first = a.h0 ? a.h0 + row * P + outputs.begin : nullptr;
+    const bool copies = !a.zero_masked;
+    const float* first = copies && a.h0 ? a.h0 + row * P + outputs.begin : nullptr;
     memcpy(a.h_last + row * P + outputs.begin, state, outputs.size() * sizeof(float));
     for (int64_t block = blocks.cells.begin; block < blocks.cells.end; ++block)
       for (int64_t state = 0; state < states_of(a); ++state)
@@ -157,7 +158,7 @@ inline void finish_forward(const longshort_lstm& a, const ForwardScratch& scratc
     if (a.hs) {
       float* hs = a.hs + outputs.begin;
       fill_skipped(a, hs, a.hs_stride, row, before, outputs.size(), first);
-      fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), state);
+      fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), copies ? state : nullptr);
     }
     if (a.trace_i) trace_skipped(a, scratch, place, blocks.cells);
     if (a.outs) {

@@ -65,6 +65,7 @@ struct longshort_lstm {
   int32_t reverse;
   int32_t bfloat16;   // 1: the factors of products may be rounded to bfloat16, and are on the sets
                       // with instructions for it; sums, states, gates and all arrays are float32
+  int32_t zero_masked;  // 1: hs is 0 at masked steps, and not a copy, and dhs there counts for nothing
 
   // Which cell. All that follows up to the inputs is the LSTM's own; the GRU has both activations.
   int32_t cell;        // longshort_cell

@@ -41,16 +41,22 @@ struct WeightScratch {
   }
 };
 
-// Where x and h_{t-1} of one step of the caller's row b lie; h null where it is zero.
+// Where x and h_{t-1} of one step of a place lie; h null where it is zero.
 struct LeftRow {
   const float *x, *h;
 
   LeftRow() = default;
-  LONGSHORT_INLINE LeftRow(const longshort_lstm& a, int64_t b, int64_t s)
-      : x(a.x + (b * a.time + time_of(a, s)) * a.features),
-        h(s > 0  ? a.hs + (b * a.time + time_of(a, s - 1)) * a.hs_stride
-          : a.h0 ? a.h0 + b * a.outputs
-                 : nullptr) {}
+  LONGSHORT_INLINE LeftRow(const longshort_lstm& a, const Steps& steps, int64_t place, int64_t s) {
+    const int64_t b = steps.row[place];
+    x = a.x + (b * a.time + time_of(a, s)) * a.features;
+    int64_t before = s - 1;
+    // Where hs is no copy of it: the step that it is from. A masked step itself has no dz.
+    if (a.zero_masked && a.mask && !masked(a, b, s))
+      while (before >= 0 && masked(a, b, before)) --before;
+    h = before >= 0 ? a.hs + (b * a.time + time_of(a, before)) * a.hs_stride
+        : a.h0      ? a.h0 + b * a.outputs
+                    : nullptr;
+  }
 };
 // The same of some entries, and the caller's row of each.
 struct LeftEntries {
@@ -61,7 +67,7 @@ struct LeftEntries {
     for (int64_t k = 0; k < depth; ++k) {
       if (k > 0) from.advance();
       row[k] = from.steps.row[from.place];
-      at[k] = LeftRow(a, row[k], from.s);
+      at[k] = LeftRow(a, from.steps, from.place, from.s);
     }
   }
 };
@@ -212,7 +218,7 @@ inline void add_rows_apart(const longshort_lstm& a, const Steps& steps, const We
         for (int64_t i = 0; i < places.size(); ++i) {
           const int64_t b = steps.row[place + i];
           for (int64_t at = own[i].begin; at < own[i].end; ++at, left += R)
-            left_values(a, LeftRow(a, b, at), m, R, left);
+            left_values(a, LeftRow(a, steps, place + i, at), m, R, left);
           for (int64_t g = 0; g < kGates; ++g)
             for (int r = 0; r < R; ++r) *factors++ = factor_of(a, b, g, m + r);
         }

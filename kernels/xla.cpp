@@ -20,7 +20,7 @@ using FloatsOut = ffi::Result<Floats>;
 
 // The constants of a call, as `struct longshort_lstm` has them.
 struct Settings {
-  bool reverse, bfloat16, coupled;
+  bool reverse, bfloat16, zero_masked, coupled;
   int64_t cell;
   bool exp_forget;
   int64_t activation, recurrent_activation;
@@ -31,7 +31,7 @@ struct Settings {
 
 XLA_FFI_REGISTER_STRUCT_ATTR_DECODING(
     Settings, ::xla::ffi::StructMember<bool>("reverse"),
-    ::xla::ffi::StructMember<bool>("bfloat16"),
+    ::xla::ffi::StructMember<bool>("bfloat16"), ::xla::ffi::StructMember<bool>("zero_masked"),
     ::xla::ffi::StructMember<bool>("coupled"), ::xla::ffi::StructMember<int64_t>("cell"),
     ::xla::ffi::StructMember<bool>("exp_forget"),
     ::xla::ffi::StructMember<int64_t>("activation"),
@@ -72,6 +72,7 @@ class Call {
       a.cell = static_cast<int32_t>(settings.cell);
       a.exp_forget = settings.exp_forget;
       a.bfloat16 = settings.bfloat16;
+      a.zero_masked = settings.zero_masked;
       a.coupled = settings.coupled;
       a.activation = static_cast<int32_t>(settings.activation);
       a.recurrent_activation = static_cast<int32_t>(settings.recurrent_activation);

@@ -128,6 +128,21 @@ def test_padding(isa, sizes, kind, reverse):
     assert_matches(inputs, arriving(rng, inputs))
 
 
+@pytest.mark.parametrize("sizes", [(7, 6, 5, 31), RAGGED[1], PIECES[0]])
+@pytest.mark.parametrize("kind", ["right", "left", "gaps"])
+@pytest.mark.parametrize("reverse", BOTH)
+@pytest.mark.parametrize("variant", [(), ("projection", "peephole"), ("layer_norm", "zoneout")])
+def test_zeros_where_masked(isa, sizes, kind, reverse, variant):
+    rng = np.random.default_rng(sum(sizes))
+    options = dict(mask=kind, states=kind != "left", reverse=reverse, variant=variant)
+    if not (reverse or variant):
+        options["dropout"] = "both"
+    inputs = replace(make_inputs(rng, *sizes, **options), zero_masked=True)
+    mask = inputs.mask[:, ::-1] if reverse else inputs.mask
+    assert not library.lstm_forward(inputs)["hs"][~mask].any()
+    assert_matches(inputs, arriving(rng, inputs))
+
+
 @pytest.mark.parametrize("kind", ["right", "left"])
 @pytest.mark.parametrize("sizes", [(9, 8, 5, 20), (3, 600, 2, 3)])  # 600: more steps than one panel
 def test_padding_with_dropout(isa, kind, sizes):

@@ -55,31 +55,17 @@ class Bidirectional(keras.layers.Bidirectional):
                 sequences = ops.cast(sequences, layer.compute_dtype)
                 arguments.append(layer.op_arguments(sequences, state, mask, bool(training)))
             both = lstm_both if isinstance(layers[0], LSTM) else gru_both
-            results = both(arguments[0], arguments[1], self.return_sequences)
+            zeros = self.forward_layer.zero_output_for_mask
+            results = both(arguments[0], arguments[1], self.return_sequences, zeros)
             for layer, result in zip(layers, results, strict=True):
                 layer._results = result
         try:
-            output = super().call(
+            return super().call(
                 sequences, initial_state=initial_state, mask=mask, training=training
             )
         finally:
             for layer in layers if together else ():
                 layer._results = None
-        zeros = self.return_sequences and self.forward_layer.zero_output_for_mask
-        if not together or mask is None or not zeros:
-            return output
-        return self._zero_where_masked(output, mask)
-
-    def _zero_where_masked(self, output: Any, mask: Tensor) -> Any:
-        """Put zeros where the mask says so, as Keras has it.
-
-        In the merged output: where both directions lie side by side already, neither is copied.
-        """
-        if self.merge_mode is None or self.return_state:
-            merged = 2 if self.merge_mode is None else 1
-            rest = tuple(output[merged:])
-            return tuple(_masked(each, mask) for each in output[:merged]) + rest
-        return _masked(output, mask)
 
     def _fits_together(self) -> bool:
         forward, backward = self.forward_layer, self.backward_layer
@@ -95,10 +81,6 @@ class Bidirectional(keras.layers.Bidirectional):
                 for name in ("dropout", "recurrent_dropout")
             )
         )
-
-
-def _masked(output: Tensor, mask: Tensor) -> Tensor:
-    return output * ops.cast(mask, output.dtype)[:, :, None]
 
 
 def _settings(layer: LSTM | GRU) -> list[Any]:

@@ -74,7 +74,7 @@ class FusedRNN:
             if self.go_backwards:
                 mask = ops.flip(mask, axis=1)
             last = last * mask[:, -1, None]
-            if hs is not None and alone:  # Bidirectional sees to both at once
+            if hs is not None and alone:  # those of Bidirectional have zeros already
                 hs = hs * mask[:, :, None]
         return last, (last if hs is None else hs), states
 

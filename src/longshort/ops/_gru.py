@@ -116,7 +116,10 @@ def gru(
 
 
 def gru_both(
-    forward: dict[str, Any], backward: dict[str, Any], return_sequences: bool
+    forward: dict[str, Any],
+    backward: dict[str, Any],
+    return_sequences: bool,
+    zero_masked: bool = False,
 ) -> list[tuple[Tensor | None, Tensor]]:
     """The two directions of a bidirectional layer side by side, on the kernel path.
 
@@ -124,6 +127,7 @@ def gru_both(
         forward: Arguments of `gru` by name, without those that say what is returned and how.
         backward: The same for the reverse direction; same sizes, settings and the same `mask`.
         return_sequences: As in `gru`.
+        zero_masked: Whether h of a masked step is 0 among those of every step, and not a copy.
 
     Returns:
         What `gru` returns, for each direction.
@@ -135,16 +139,18 @@ def gru_both(
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
     check_directions("gru_both", calls[0].inputs, calls[1].inputs, ARRAYS)
-    results = _fused(*calls, return_sequences=return_sequences)
+    results = _fused(*calls, return_sequences=return_sequences, zero_masked=zero_masked)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
 
 
-def _fused(*calls: _Call, return_sequences: bool, recompute: bool = False) -> list[Any]:
+def _fused(
+    *calls: _Call, return_sequences: bool, recompute: bool = False, zero_masked: bool = False
+) -> list[Any]:
     import jax.numpy as jnp
 
     from longshort.ops import _jax
 
-    layers = [call.inputs.tile(jnp) for call in calls]
+    layers = [replace(call.inputs.tile(jnp), zero_masked=zero_masked) for call in calls]
     results = _jax.run(*layers, sequences=return_sequences, recompute=recompute, cell="gru")
     return [(hs, h) for hs, h, _ in results]
 

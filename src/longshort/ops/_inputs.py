@@ -48,6 +48,7 @@ class LSTMInputs:
         noise_key: Two uint32, the key of this call's noise; None: zoneout by expectation, no
             update dropout, as outside training.
         first_step: Steps processed before this call, of a sequence that is cut into several.
+        zero_masked: h of a masked step is 0 in the output, and not that of the step before.
     """
 
     x: Any
@@ -73,6 +74,7 @@ class LSTMInputs:
     update_dropout: float = 0.0
     noise_key: Any = None
     first_step: Any = 0
+    zero_masked: bool = False
 
     @property
     def units(self) -> int:

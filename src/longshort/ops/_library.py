@@ -50,7 +50,7 @@ class _Call(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in (*_DIMENSIONS, "hs_stride")),
         ("reverse", ctypes.c_int32),
-        ("bfloat16", ctypes.c_int32),
+        *((name, ctypes.c_int32) for name in ("bfloat16", "zero_masked")),
         *((name, ctypes.c_int32) for name in ("cell", "exp_forget")),
         *((name, ctypes.c_int32) for name in ("coupled", "activation", "recurrent_activation")),
         ("cell_clip", ctypes.c_float),
@@ -168,9 +168,10 @@ def set_num_threads(n: int) -> None:
 
 
 def settings(inputs: LSTMInputs, cell: str = "lstm", exp_forget: bool = False) -> dict[str, Any]:
-    """The settings of the variant, and which cell it is, as the kernels take them."""
+    """The settings of a layer, and which cell it is, as the kernels take them."""
     zoneout_h, zoneout_c = inputs.zoneout
     return {
+        "zero_masked": bool(inputs.zero_masked),
         "cell": CELLS.index(cell),
         "exp_forget": bool(exp_forget),
         "coupled": bool(inputs.coupled),

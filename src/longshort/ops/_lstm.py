@@ -168,7 +168,10 @@ def lstm(
 
 
 def lstm_both(
-    forward: dict[str, Any], backward: dict[str, Any], return_sequences: bool
+    forward: dict[str, Any],
+    backward: dict[str, Any],
+    return_sequences: bool,
+    zero_masked: bool = False,
 ) -> list[tuple[Tensor | None, Tensor, Tensor]]:
     """The two directions of a bidirectional layer side by side, on the kernel path.
 
@@ -176,6 +179,7 @@ def lstm_both(
         forward: Arguments of `lstm` by name, without those that say what is returned and how.
         backward: The same for the reverse direction; same sizes, settings and the same `mask`.
         return_sequences: As in `lstm`.
+        zero_masked: Whether h of a masked step is 0 among those of every step, and not a copy.
 
     Returns:
         What `lstm` returns, for each direction.
@@ -189,7 +193,8 @@ def lstm_both(
     if forward["x"] is backward["x"]:  # then the kernels read one array
         calls[1] = calls[1]._replace(inputs=replace(calls[1].inputs, x=calls[0].inputs.x))
     check_directions("lstm_both", calls[0].inputs, calls[1].inputs, ARRAYS)
-    results = _jax.run(*(call.inputs for call in calls), sequences=return_sequences)
+    inputs = (replace(call.inputs, zero_masked=zero_masked) for call in calls)
+    results = _jax.run(*inputs, sequences=return_sequences)
     return [call.outputs(r, return_sequences) for call, r in zip(calls, results, strict=True)]
 
 

@@ -172,7 +172,7 @@ def lstm_forward(inputs: LSTMInputs) -> LSTMOutputs:
         h_new = o * out if a.projection is None else (o * out) @ a.projection
         h = np.where(keep, stays_h * h + (1 - stays_h) * h_new, h)
         c = np.where(keep, stays_c * c + (1 - stays_c) * c_new, c)
-        hs.append(h)
+        hs.append(np.where(keep, h, 0.0) if inputs.zero_masked else h)
     return LSTMOutputs(np.stack(hs, 1), h, c, steps)
 
 
@@ -202,7 +202,7 @@ def lstm_backward(
     for s in reversed(range(len(outputs.steps))):
         step = outputs.steps[s]
         c_, (stays_h, stays_c, factors) = step.c_before, step.stays
-        dh = dh + dhs[:, s]
+        dh = dh + (np.where(step.keep, dhs[:, s], 0.0) if inputs.zero_masked else dhs[:, s])
         dh_now, dc_now = (np.where(step.keep, d, 0.0) for d in (dh, dc))
         dh, dc = dh - dh_now + dh_now * stays_h, dc - dc_now + dc_now * stays_c
 
