@@ -2,7 +2,8 @@
 //
 // A call is of N layers with the same mask: one, two directions, or the heads of an sLSTM. What belongs
 // to one layer has a leading axis N (x may do without: then all read the same), and hs is (B, T, N, P):
-// the outputs side by side, as Bidirectional joins them. Of two directions the second is the reverse
+// the outputs side by side, as Bidirectional joins them. The weights of two directions, and their gradients,
+// are two arrays of N = 1, so that nobody has to join them. Of two directions the second is the reverse
 // one; of one layer, and of all heads, `reverse` says.
 #include <vector>
 
@@ -46,14 +47,16 @@ namespace {
 // kernel may follow its pointer; the Python side gives the sentence that says which one is wrong.
 class Call {
  public:
-  // `recurrent` is (N, P, 4H), or of that shape.
-  Call(const Floats& x, const Floats& recurrent, const Settings& settings)
-      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, settings) {
+  // `recurrent` is (N, P, 4H), or of that shape, and so is `second`.
+  Call(const Floats& x, const Floats& recurrent, const Floats& second, const Settings& settings)
+      : Call(axis(x, from(x)), axis(x, from(x) + 1), axis(x, from(x) + 2), recurrent, second, settings) {
     fits_ = fits_ && x.dimensions().size() == 3 + from(x);
   }
-  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent,
+  Call(int64_t batch, int64_t time, int64_t features, const Floats& recurrent, const Floats& second,
        const Settings& settings)
-      : count_(axis(recurrent, 0)), fits_(recurrent.dimensions().size() == 3 && axis(recurrent, 2) % 4 == 0) {
+      : count_(axis(recurrent, 0) + axis(second, 0)),
+        fits_(recurrent.dimensions().size() == 3 && axis(recurrent, 2) % 4 == 0) {
+    if (axis(second, 0)) fits_ = fits_ && count_ == 2 && axis(second, 0) == 1;
     const bool heads = settings.cell == LONGSHORT_SLSTM;
     if (count_ < 1 || count_ > (heads ? 1 << 16 : 2)) {
       fits_ = false;
@@ -96,6 +99,15 @@ class Call {
   template <class Field, class Buffer>
   void give(Field longshort_lstm::*field, Buffer& buffer, int64_t size) {
     give(field, buffer, size, size);
+  }
+  // The same, of two directions an array each.
+  template <class Field, class Buffer>
+  void give(Field longshort_lstm::*field, Buffer& first, Buffer& second, int64_t size) {
+    if (array(second).element_count() == 0) return give(field, first, size);
+    fits_ = fits_ && count_ == 2 && array(first).element_count() == static_cast<size_t>(size) &&
+            array(second).element_count() == static_cast<size_t>(size);
+    layers_[0].*field = (Field)array(first).typed_data();
+    if (count_ == 2) layers_[1].*field = (Field)array(second).typed_data();
   }
   void give_x(const Floats& x) {
     if (from(x)) {
@@ -159,14 +171,14 @@ class Call {
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
                    Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole,
                    Floats projection, Floats norm_gain, Floats norm_cell, Words noise,
-                   FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
+                   Floats second_kernel, Floats second_recurrent, FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
                    FloatsOut cells, FloatsOut products, FloatsOut statistics, FloatsOut outs,
                    FloatsOut i, FloatsOut f, FloatsOut g, FloatsOut o, FloatsOut c,
                    Settings settings) {
-  Call call(x, recurrent, settings);
+  Call call(x, recurrent, second_recurrent, settings);
   call.give_x(x);
-  call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
-  call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
+  call.give(&longshort_lstm::kernel, kernel, second_kernel, call.D * 4 * call.H);
+  call.give(&longshort_lstm::recurrent, recurrent, second_recurrent, call.P * 4 * call.H);
   call.give(&longshort_lstm::bias, bias, 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::h0, h0, call.B * call.P);
@@ -194,14 +206,14 @@ ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools
   return call.run(longshort_lstm_forward);
 }
 
-ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_dropout,
+ffi::Error backward(Floats x, Floats recurrent, Floats second_recurrent, Bools mask, Floats c0, Floats h_dropout,
                     Floats peephole, Floats projection, Floats norm_gain, Floats norm_cell,
                     Words noise, Floats gates, Floats cells, Floats products, Floats statistics,
                     Floats dhs, Floats dh_last, Floats dc_last, FloatsOut dz, FloatsOut dprojected,
                     FloatsOut dh0, FloatsOut dc0, FloatsOut dpeephole, FloatsOut dz_x,
                     FloatsOut dnorm_gain, FloatsOut dnorm_cell, FloatsOut dbias, Settings settings) {
-  Call call(x, recurrent, settings);
-  call.give(&longshort_lstm::recurrent, recurrent, call.P * 4 * call.H);
+  Call call(x, recurrent, second_recurrent, settings);
+  call.give(&longshort_lstm::recurrent, recurrent, second_recurrent, call.P * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::c0, c0, call.state);
   call.give(&longshort_lstm::h_dropout, h_dropout, 4 * call.B * call.P);
@@ -231,8 +243,9 @@ ffi::Error backward(Floats x, Floats recurrent, Bools mask, Floats c0, Floats h_
 
 ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Floats h_dropout,
                            Floats hs, Floats dz, Floats dz_x, FloatsOut dkernel,
-                           FloatsOut drecurrent, FloatsOut dbias, Settings settings) {
-  Call call(x, *drecurrent, settings);
+                           FloatsOut drecurrent, FloatsOut dbias, FloatsOut second_dkernel,
+                           FloatsOut second_drecurrent, Settings settings) {
+  Call call(x, *drecurrent, *second_drecurrent, settings);
   call.give_x(x);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::h0, h0, call.B * call.P);
@@ -241,18 +254,18 @@ ffi::Error weight_gradient(Floats x, Bools mask, Floats h0, Floats x_dropout, Fl
   call.join(&longshort_lstm::hs, hs);
   call.give(&longshort_lstm::dz, dz, call.gates);
   call.give(&longshort_lstm::dz_x, dz_x, call.gates);
-  call.give(&longshort_lstm::dkernel, dkernel, call.D * 4 * call.H);
-  call.give(&longshort_lstm::drecurrent, drecurrent, call.P * 4 * call.H);
+  call.give(&longshort_lstm::dkernel, dkernel, second_dkernel, call.D * 4 * call.H);
+  call.give(&longshort_lstm::drecurrent, drecurrent, second_drecurrent, call.P * 4 * call.H);
   call.give(&longshort_lstm::dbias, dbias, 4 * call.H);
   return call.run(longshort_lstm_weight_gradient);
 }
 
-ffi::Error input_gradient(Floats kernel, Floats recurrent, Bools mask, Floats x_dropout, Floats dz,
-                          FloatsOut dx, Settings settings) {
+ffi::Error input_gradient(Floats kernel, Floats recurrent, Floats second_kernel, Floats second_recurrent,
+                          Bools mask, Floats x_dropout, Floats dz, FloatsOut dx, Settings settings) {
   const auto dims = dx->dimensions();  // (N, B, T, D)
   if (dims.size() != 4) return ffi::Error::InvalidArgument("longshort: dx must have four axes");
-  Call call(dims[1], dims[2], dims[3], recurrent, settings);
-  call.give(&longshort_lstm::kernel, kernel, call.D * 4 * call.H);
+  Call call(dims[1], dims[2], dims[3], recurrent, second_recurrent, settings);
+  call.give(&longshort_lstm::kernel, kernel, second_kernel, call.D * 4 * call.H);
   call.share(&longshort_lstm::mask, mask, call.B * call.T);
   call.give(&longshort_lstm::x_dropout, x_dropout, 4 * call.B * call.D);
   call.give(&longshort_lstm::dz, dz, call.gates);
@@ -285,6 +298,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_forward, forward,
                                   .Arg<Floats>()   // norm_gain
                                   .Arg<Floats>()   // norm_cell
                                   .Arg<Words>()    // noise
+                                  .Arg<Floats>()   // kernel of the second direction
+                                  .Arg<Floats>()   // recurrent kernel of the second direction
                                   .Ret<Floats>()   // hs
                                   .Ret<Floats>()   // h_last
                                   .Ret<Floats>()   // c_last
@@ -304,6 +319,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_backward, backward,
                               ffi::Ffi::Bind()
                                   .Arg<Floats>()   // x, for its shape
                                   .Arg<Floats>()   // recurrent kernel
+                                  .Arg<Floats>()   // recurrent kernel of the second direction
                                   .Arg<Bools>()    // mask
                                   .Arg<Floats>()   // c0
                                   .Arg<Floats>()   // h_dropout
@@ -343,12 +359,16 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_weight_gradient, weight_gradient,
                                   .Ret<Floats>()   // dkernel
                                   .Ret<Floats>()   // drecurrent
                                   .Ret<Floats>()   // dbias
+                                  .Ret<Floats>()   // dkernel of the second direction
+                                  .Ret<Floats>()   // drecurrent of the second direction
                                   .Attrs<Settings>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(longshort_xla_input_gradient, input_gradient,
                               ffi::Ffi::Bind()
                                   .Arg<Floats>()   // kernel
                                   .Arg<Floats>()   // recurrent kernel, for its shape
+                                  .Arg<Floats>()   // kernel of the second direction
+                                  .Arg<Floats>()   // recurrent kernel of the second direction
                                   .Arg<Bools>()    // mask
                                   .Arg<Floats>()   // x_dropout
                                   .Arg<Floats>()   // dz

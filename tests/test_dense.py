@@ -81,8 +81,10 @@ def test_products(sizes: tuple[int, int, int], with_bias: bool) -> None:
 @needs_kernels
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("sizes", SIZES[1:], ids=str)
-@pytest.mark.parametrize("activation", ["linear", "tanh", "relu", "softsign"])
-@pytest.mark.parametrize("behind", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("activation", "behind"),
+    [("linear", 1), ("tanh", 0), ("tanh", 2), ("relu", 2), ("softsign", 1)],
+)
 def test_activations_and_rows_in_two_parts(
     sizes: tuple[int, int, int], activation: str, behind: int
 ) -> None:

@@ -216,7 +216,7 @@ EVERYTHING = [
 
 
 @pytest.mark.parametrize("variant", EVERYTHING, ids="-".join)
-@pytest.mark.parametrize("sizes", [*SIZES[::2], *RAGGED, (16, 16, 20, 50)])
+@pytest.mark.parametrize("sizes", [*SIZES[::4], *RAGGED[:3], (16, 16, 20, 50)])
 @pytest.mark.parametrize("kind", ["right", "left", "gaps", None])
 def test_variants_with_padding(isa, variant, sizes, kind):
     rng = np.random.default_rng(sum(sizes))

@@ -228,7 +228,11 @@ def test_stateful():
     assert_agree([ours(x)], [whole(x)])
 
 
-@pytest.mark.parametrize("wrapper", [Bidirectional, keras.layers.Bidirectional])
+# Around our layers Keras' own wrapper runs one direction after the other, as any other model.
+@pytest.mark.parametrize(
+    "wrapper",
+    [Bidirectional, pytest.param(keras.layers.Bidirectional, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize(
     "options",
     [

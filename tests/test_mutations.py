@@ -76,7 +76,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ("forward.h", "+ unit, h * factor);\n        }", "+ unit, h);\n        }", "kernels"),
     (
         "forward.h",
-        "fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), state);",
+        "fill_skipped(a, hs, a.hs_stride, row, after, outputs.size(), copies ? state : nullptr);",
         "",
         "kernels",
     ),
@@ -100,7 +100,7 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
         "sums.sum[r][n] + out.sum[r][n]",
         "kernels",
     ),
-    ("weight_gradient.h", "time_of(a, s - 1)", "time_of(a, s)", "kernels"),
+    ("weight_gradient.h", "int64_t before = s - 1;", "int64_t before = s;", "kernels"),
     ("weight_gradient.h", "unit >= P ? 1.0f", "unit >= P ? 0.0f", "kernels"),
     (
         "weight_gradient.h",
@@ -125,6 +125,12 @@ MUTATIONS = [  # file, what is there, what is put there, the tests that must not
     ),
     ("xla.cpp", "  call.join(&longshort_lstm::dhs, dhs);", "", "ops"),
     ("xla.cpp", "a.coupled = settings.coupled;", "", "ops_variants"),
+    (
+        "xla.cpp",
+        "layers_[1].*field = (Field)array(second)",
+        "layers_[1].*field = (Field)array(first)",
+        "lstm_layer",
+    ),
     ("xla.cpp", "a.update_dropout = settings.update_dropout;", "", "ops_variants"),
     (
         "xla.cpp",

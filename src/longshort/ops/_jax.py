@@ -29,7 +29,8 @@ class Arguments(NamedTuple):
     """What the kernels take, float32 (mask: bool); an absent array has zero elements.
 
     N layers over the same mask run side by side: 1, 2 directions of which the second is the
-    reverse, or the heads of an sLSTM.
+    reverse, or the heads of an sLSTM. Of 2 directions the weights are arrays of their own, (1, ..)
+    each, as XLA would copy what joins them.
     """
 
     x: Array  # (B, T, D), or (N, B, T, D)
@@ -46,10 +47,13 @@ class Arguments(NamedTuple):
     norm_gain: Array  # (N, 2, 4H), of x W and of h U
     norm_cell: Array  # (N, 2, H)
     noise: Array  # (N, 3) uint32: the key's two words, and the steps before this call
+    second_kernel: Array  # of the second direction
+    second_recurrent: Array
 
     def sizes(self) -> tuple[int, int, int, int, int]:
         """N, B, T, H, P."""
         N, P, columns = self.recurrent_kernel.shape
+        N += self.second_recurrent.shape[0]
         B, T = self.x.shape[-3], self.x.shape[-2]
         return N, B, T, columns // 4, P
 
@@ -133,7 +137,8 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
     )
     own = (args.peephole, args.projection, args.norm_gain, args.norm_cell, args.noise)
     kept = (saved.gates, saved.cells, saved.products, saved.statistics)
-    given = (args.x, args.recurrent_kernel, args.mask, args.c0, args.h_dropout)
+    weights = (args.recurrent_kernel, args.second_recurrent)
+    given = (args.x, *weights, args.mask, args.c0, args.h_dropout)
     return _ffi_call("backward", results, options, *given, *own, *kept, *arriving)
 
 
@@ -141,7 +146,8 @@ def _backward(options: Options, args: Arguments, saved: Saved, *arriving: Array)
 def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array, dz_x: Array) -> Any:
     N, _, _, H, _ = args.sizes()
     bias = (0,) if dz_x.size else (N, 4 * H)
-    results = _float32(args.kernel.shape, args.recurrent_kernel.shape, bias)
+    second = (args.second_kernel.shape, args.second_recurrent.shape)
+    results = _float32(args.kernel.shape, args.recurrent_kernel.shape, bias, *second)
     given = (args.x, args.mask, args.h0, args.x_dropout, args.h_dropout)
     return _ffi_call("weight_gradient", results, options, *given, hs, dz, dz_x)
 
@@ -149,7 +155,8 @@ def _weight_gradient(options: Options, args: Arguments, hs: Array, dz: Array, dz
 @no_derivative
 def _input_gradient(options: Options, args: Arguments, dz: Array) -> Any:
     results = _float32((args.sizes()[0], *args.x.shape[-3:]))
-    given = (args.kernel, args.recurrent_kernel, args.mask, args.x_dropout)
+    weights = (args.kernel, args.recurrent_kernel, args.second_kernel, args.second_recurrent)
+    given = (*weights, args.mask, args.x_dropout)
     dx = _ffi_call("input_gradient", results, options, *given, dz)[0]
     if args.x.ndim == 4:
         return dx
@@ -196,7 +203,7 @@ def _lstm_backward(options: Options, kept: Any, arriving: Any) -> tuple[Argument
     dz, dprojected, dh0, dc0, dpeephole, dz_x, dnorm_gain, dnorm_cell, of_norm = _backward(
         options, args, saved, *arriving
     )
-    dkernel, drecurrent, dbias = _weight_gradient(options, args, hs, dz, dz_x)
+    dkernel, drecurrent, dbias, *of_second = _weight_gradient(options, args, hs, dz, dz_x)
     if args.norm_gain.size:
         dbias = of_norm
     dprojection = args.projection  # none
@@ -217,6 +224,7 @@ def _lstm_backward(options: Options, kept: Any, arriving: Any) -> tuple[Argument
         dnorm_gain,
         dnorm_cell,
         None,  # type: ignore[arg-type]
+        *of_second,
     )
     return (gradients,)
 
@@ -305,14 +313,20 @@ def _prepare(
         width[axis] = (array.shape[axis] // blocks, 0)
         return jnp.pad(array, width)
 
+    def own(name: str) -> list[Array]:
+        """Weights of the first direction, and of the second where there is one."""
+        arrays = [jnp.asarray(getattr(each, name), jnp.float32)[None] for each in directions]
+        return [with_gate_i(each) for each in (*arrays, jnp.zeros((0, 0, 0), jnp.float32))[:2]]
+
+    kernels, recurrent_kernels = own("kernel"), own("recurrent_kernel")
     noise = given("noise_key", 2, jnp.uint32)
     if noise.size:
         before = [jnp.asarray(inputs.first_step, jnp.uint32) for inputs in directions]
         noise = jnp.concatenate([noise, jnp.stack(before)[:, None]], 1)
     args = Arguments(
         given("x", 3),
-        with_gate_i(given("kernel", 3)),
-        with_gate_i(given("recurrent_kernel", 3)),
+        kernels[0],
+        recurrent_kernels[0],
         with_gate_i(given("bias", 2)),
         given("mask", 2, jnp.bool_),
         given("h0", 3),
@@ -324,6 +338,8 @@ def _prepare(
         with_gate_i(given("norm_gains", 3)),
         given("norm_cell", 3),
         noise,
+        kernels[1],
+        recurrent_kernels[1],
     )
     return args, options
 
@@ -413,6 +429,8 @@ def run_slstm(inputs: SLSTMInputs, sequences: bool) -> tuple[Array, tuple[Any, .
         norm_gain=given(None, 2),
         norm_cell=given(None, 3),
         noise=given(None, 2, jnp.uint32),
+        second_kernel=given(None, 3),
+        second_recurrent=given(None, 3),
     )
     hs, h, states = lstm(args, options)
 
