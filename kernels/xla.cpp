@@ -171,7 +171,8 @@ class Call {
 ffi::Error forward(Floats x, Floats kernel, Floats recurrent, Floats bias, Bools mask, Floats h0,
                    Floats c0, Floats x_dropout, Floats h_dropout, Floats peephole,
                    Floats projection, Floats norm_gain, Floats norm_cell, Words noise,
-                   Floats second_kernel, Floats second_recurrent, FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
+                   Floats second_kernel, Floats second_recurrent,
+                   FloatsOut hs, FloatsOut h_last, FloatsOut c_last, FloatsOut gates,
                    FloatsOut cells, FloatsOut products, FloatsOut statistics, FloatsOut outs,
                    FloatsOut i, FloatsOut f, FloatsOut g, FloatsOut o, FloatsOut c,
                    Settings settings) {

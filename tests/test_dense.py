@@ -15,6 +15,7 @@ from longshort.ops import _library as library
 from longshort.ops._dense import dense
 from longshort.ops._paths import machine_path
 from longshort.ops._reference import ACTIVATIONS
+from longshort.tasks._joined_dense import JoinedDense
 
 needs_kernels = pytest.mark.skipif(machine_path().name != "kernel", reason="kernels not in use")
 
@@ -199,6 +200,19 @@ def test_half_precision(dtype: str) -> None:
     np.testing.assert_allclose(found, expected, atol=0.2, rtol=0.02)
 
 
+def test_two_inputs_side_by_side() -> None:
+    rng = np.random.default_rng(0)
+    for rows in (2, 40):
+        x, more = (rng.normal(size=(rows, 3, size)).astype("f4") for size in (40, 50))
+        layer = JoinedDense(70, "tanh")
+        y = layer([x, more])
+        expected = np.tanh(np.concatenate([x, more], -1) @ layer.get_weights()[0])
+        np.testing.assert_allclose(y, expected, atol=3e-5)
+        with pytest.raises((TypeError, ValueError), match="concatenate"):
+            layer([x, more.transpose(1, 0, 2)])  # as many rows, but others
+    assert JoinedDense.__name__ == "Dense"  # by which Keras finds weights in files
+
+
 def test_a_program_of_keras(tmp_path: Any) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(32, 6, 4)).astype("f4"), rng.normal(size=(32, 6, 64)).astype("f4")
@@ -227,12 +241,13 @@ def test_a_program_of_keras(tmp_path: Any) -> None:
 
 
 @needs_kernels
-@pytest.mark.parametrize("activation", ["linear", "tanh", "softsign"])
+@pytest.mark.parametrize("activation", ["linear", "tanh", "softsign", "relu"])
 def test_second_derivatives(activation: str) -> None:
     import jax
 
     x, W, b, _ = map(jax.numpy.asarray, problem(7, 5, 6))
-    function = {"tanh": jax.numpy.tanh, "softsign": jax.nn.soft_sign}.get(activation, lambda z: z)
+    functions = {"tanh": jax.numpy.tanh, "softsign": jax.nn.soft_sign, "relu": jax.nn.relu}
+    function = functions.get(activation, lambda z: z)
 
     def penalty(layer: Any) -> Any:
         def slopes(x: Any, W: Any) -> Any:

@@ -7,16 +7,18 @@ from typing import Any
 import keras
 from keras import ops
 
-from longshort.layers import Dense
+from longshort import layers
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable("longshort")
-class JoinedDense(Dense):
+@keras.saving.register_keras_serializable("longshort", name="JoinedDense")
+class Dense(layers.Dense):
     """Linear map of the rows of two inputs side by side, which the kernel reads as they lie.
 
         y = activation([a b] W + bias)
+
+    Named as the layer that it is behind a concatenation: Keras finds weights in a file by that.
 
     Shapes:
         Inputs [(..., D1), (..., D2)], outputs (..., C); `kernel` is (D1 + D2, C).
@@ -39,7 +41,8 @@ class JoinedDense(Dense):
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         """Map the rows, in the kernel where it is faster."""
         first, second = inputs
-        if self._for_kernel(first, first.shape[-1] + second.shape[-1]):
+        features = first.shape[-1] + second.shape[-1]
+        if first.shape[:-1] == second.shape[:-1] and self._for_kernel(first, features):
             return self._by_kernel(first, second)
         return super().call(ops.concatenate(inputs, axis=-1), training=training)
 
@@ -53,3 +56,6 @@ class JoinedDense(Dense):
     def _joined(self, shapes: Any) -> Any:
         first, second = shapes
         return (*first[:-1], first[-1] + second[-1])
+
+
+JoinedDense = Dense
