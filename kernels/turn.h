@@ -26,7 +26,7 @@ LONGSHORT_INLINE void interleave(Vector a, Vector b, Vector& low, Vector& high) 
   }
 #endif
 }
-// Each pass has its own places: copied back from one pass to the next they went by string instructions of GCC.
+// Each pass writes to other places than it reads from, so that none is copied back.
 LONGSHORT_INLINE void interleave_halves(const Vector (&in)[kLanes], Vector (&out)[kLanes]) {
 #pragma GCC unroll 8
   for (int i = 0; i < kLanes / 2; ++i) interleave(in[i], in[kLanes / 2 + i], out[2 * i], out[2 * i + 1]);

@@ -51,7 +51,7 @@ struct LeftRow {
     x = a.x + (b * a.time + time_of(a, s)) * a.features;
     int64_t before = s - 1;
     // Where hs is no copy of it: the step that it is from. A masked step itself has no dz.
-    if (a.zero_masked && a.mask && !masked(a, b, s))
+    if (a.zero_masked && !masked(a, b, s))
       while (before >= 0 && masked(a, b, before)) --before;
     h = before >= 0 ? a.hs + (b * a.time + time_of(a, before)) * a.hs_stride
         : a.h0      ? a.h0 + b * a.outputs

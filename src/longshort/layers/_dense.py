@@ -29,7 +29,8 @@ class Dense(keras.layers.Dense):
     kernel takes inputs of 32 rows and more (all axes but the last together) with D and C of 64 and
     more, as a layer between LSTMs has; Keras itself is faster for the rest, and has what the kernel
     has not (float64, sparse inputs, a backend other than JAX, a device other than the CPU, rows of
-    unknown number). Rows whose gradient is zero, as those of padding, cost nothing in gradients.
+    unknown number). Of activations the kernel computes tanh, relu and softsign; others are Keras',
+    of what it returns. Rows whose gradient is zero, as those of padding, cost nothing in gradients.
     Products are in float32 always; with AMX an input or weight that is infinite, or above 3.39e38,
     gives NaN. The kernel has no derivatives in forward mode (`jax.jvp`).
 

@@ -30,6 +30,9 @@ def dense(
         bias: b, (C,), or None.
         activation: f, one of the kernels' `ACTIVATIONS`.
         more: (n, D2), what is behind x in a row, or None.
+
+    Raises:
+        KernelError: The library is missing.
     """
     import jax.numpy as jnp
 

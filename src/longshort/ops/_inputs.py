@@ -48,7 +48,8 @@ class LSTMInputs:
         noise_key: Two uint32, the key of this call's noise; None: zoneout by expectation, no
             update dropout, as outside training.
         first_step: Steps processed before this call, of a sequence that is cut into several.
-        zero_masked: h of a masked step is 0 in the output, and not that of the step before.
+        zero_masked: h of a masked step is 0 in the output, and not that of the step before; of two
+            directions together, which the kernels alone run.
     """
 
     x: Any
